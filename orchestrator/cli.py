@@ -1,0 +1,245 @@
+"""`crew`: the verbs, their help, and the one place where an error becomes a sentence."""
+
+import contextlib
+import copy
+import datetime
+import difflib
+import os
+import re
+import sys
+import traceback
+from collections.abc import Sequence
+
+import click
+from click.shell_completion import get_completion_class
+
+from orchestrator.core.text import safe_text
+from orchestrator.errors import CrewError, SpecError
+from orchestrator.locations import ensure_private, state_root
+from orchestrator.verbs import program
+from orchestrator.verbs.attach import attach
+from orchestrator.verbs.common import say, session_option
+from orchestrator.verbs.fix import restart, stop
+from orchestrator.verbs.look import events, logs, ls, status, why
+from orchestrator.verbs.talk import answer, interrupt, send
+from orchestrator.verbs.team import down, restore
+from orchestrator.verbs.up import up
+
+GROUPS = {
+    "team": (up, down, restore, attach, ls),
+    "talk": (send, answer, interrupt),
+    "look": (status, logs, events, why),
+    "fix": (restart, stop),
+}
+COMPLETE = "_CREW_COMPLETE"
+INTERRUPTED = 130  # as a shell has it for a process that Ctrl-C ended
+# A leading dot: no session can have this name.
+FAULTS = ".faults.log"
+
+
+class Crew(click.Group):
+    """The group, with a help that shows every verb on one small screen."""
+
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        crew = program.program()
+        formatter.write(f"Usage: {crew} [-s SESSION] VERB ...\n\n")
+        formatter.write("A team of CLI agents in tmux, kept running.\n\n")
+        for heading, verbs in {**GROUPS, "shell": (completion,)}.items():
+            for number, verb in enumerate(verbs):
+                formatter.write(_help_line("" if number else heading, verb))
+        formatter.write(f"\n`{crew} help VERB` has an example. Also: {crew} version, -V, -h.\n")
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The verb; the commands in its help are as they are to be typed here."""
+        found = super().get_command(ctx, cmd_name)
+        if found is None or program.program() == program.NAME:
+            return found
+        shown = copy.copy(found)
+        shown.help = program.as_typed(found.help or "")
+        shown.epilog = (found.epilog or "").replace("crew ", f"{program.program()} ")
+        return shown
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if not ctx.resilient_parsing and args:
+            self.require(ctx, args[0])
+        return super().resolve_command(ctx, args)
+
+    def require(self, ctx: click.Context, name: str) -> click.Command:
+        """The verb `name`. Raises click.UsageError that says which is meant, if one is near."""
+        found = self.get_command(ctx, name)
+        if found is None:
+            near = difflib.get_close_matches(name, list(self.commands), n=1)
+            meant = f" (did you mean {near[0]!r}?)" if near else ""
+            raise click.UsageError(f"there is no verb {name!r}{meant}", ctx)
+        return found
+
+
+def _help_line(heading: str, verb: click.Command) -> str:
+    short = program.as_typed(verb.get_short_help_str(59))
+    return f"  {heading:<7}{verb.name or '':<11}{short}\n"
+
+
+def _show_version() -> None:
+    from importlib.metadata import PackageNotFoundError
+    from importlib.metadata import version as version_of
+
+    try:
+        say(f"crew {version_of('crewmux')}")
+    except PackageNotFoundError:
+        say("crew (run from a checkout)")
+
+
+def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        _show_version()
+        ctx.exit()
+
+
+@click.group(
+    cls=Crew,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@session_option
+@click.option(
+    "-V",
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_version,
+    help="Show it.",
+)
+@click.pass_context
+def cli(ctx: click.Context, session: str | None) -> None:
+    """A team of CLI agents in tmux, kept running."""
+    if os.environ.get("NO_COLOR"):
+        ctx.color = False
+    if ctx.invoked_subcommand is None:
+        say(ctx.get_help())
+        ctx.exit(2)
+    verb = cli.commands[ctx.invoked_subcommand]
+    if session and not any(param.name == "session" for param in verb.params):
+        raise click.UsageError(f"-s says nothing to `crew {verb.name}`", ctx)
+
+
+@click.command(epilog='Example: eval "$(crew completion bash)"')
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print a shell's completion script."""
+    made = get_completion_class(shell)
+    if made is None:
+        raise CrewError(f"there is no completion for {shell}")
+    say(made(cli, {}, program.NAME, COMPLETE).source())
+
+
+@click.command("help", epilog="Example: crew help send")
+@click.argument("verb", required=False, shell_complete=lambda *_: [*cli.commands])
+@click.pass_context
+def help_(ctx: click.Context, verb: str | None) -> None:
+    """Show the verbs, or the help of one."""
+    above = ctx.parent
+    assert above is not None, "it is a verb of the group"
+    if verb is None:
+        say(above.get_help())
+        return
+    found = cli.require(above, verb)
+    with click.Context(found, info_name=verb, parent=above) as inner:
+        say(inner.get_help())
+
+
+@click.command(epilog="Example: crew version")
+def version() -> None:
+    """Show which version this is."""
+    _show_version()
+
+
+for _verb in (*(verb for verbs in GROUPS.values() for verb in verbs), completion, help_, version):
+    cli.add_command(_verb)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb; return the exit status."""
+    program.learn(sys.argv[0], os.environ)
+    try:
+        # A terminal or a pipe that is not UTF-8 gets `?` for a glyph, not an error.
+        if hasattr(sys.stdout, "reconfigure"):
+            sys.stdout.reconfigure(errors="replace")
+        result = cli.main(
+            arguments,
+            prog_name=program.program(),
+            complete_var=COMPLETE,
+            standalone_mode=False,
+        )
+        sys.stdout.flush()
+        return result if isinstance(result, int) else 0
+    except SpecError as error:
+        return _fail(*str(error).split("\n"), status=error.exit_status)
+    except CrewError as error:
+        return _fail(str(error), status=error.exit_status)
+    except click.UsageError as error:
+        helped = error.ctx.command_path if error.ctx else program.program()
+        return _fail(f"{_in_our_words(error)}: see `{helped} --help`", status=2)
+    except click.ClickException as error:
+        return _fail(error.format_message(), status=error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except BrokenPipeError:
+        return _unheard()
+    except Exception as error:
+        return _fail(_fault(error), status=1)
+
+
+def _in_our_words(error: click.UsageError) -> str:
+    """What is wrong with the command as typed. What click says in its own way stays as it is."""
+    name = ""
+    if isinstance(error, click.BadParameter) and error.param is not None:
+        argument = isinstance(error.param, click.Argument)
+        name = (error.param.name or "").upper() if argument else max(error.param.opts, key=len)
+    match error:
+        case click.MissingParameter() if name:
+            return f"{name} is missing"
+        case click.NoSuchOption():
+            near = f" (did you mean {error.possibilities[0]}?)" if error.possibilities else ""
+            return f"there is no option {error.option_name}{near}"
+        case click.BadOptionUsage():
+            return f"{error.option_name} needs a value"
+        case click.BadParameter() if name:
+            return f"{name}: {error.message.rstrip('.')}"
+    if found := re.match(r"Got unexpected extra arguments? \((.*)\)", error.message, re.DOTALL):
+        return f"too many arguments: {found[1]}"
+    # click's own sentences end in a full stop, most of the time.
+    return error.format_message().rstrip(".")
+
+
+def _fail(*sentences: str, status: int) -> int:
+    """Say what is wrong, each sentence on a line of its own."""
+    with contextlib.suppress(BrokenPipeError):
+        for sentence in sentences:
+            click.echo(f"crew: {safe_text(program.as_typed(sentence))}", err=True)
+    return status
+
+
+def _unheard() -> int:
+    """Whoever read our output has left. What is still buffered must not be said at exit."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 1
+
+
+def _fault(error: Exception) -> str:
+    """Keep the traceback of a defect for whoever mends it; return the sentence about it."""
+    what = f"this is a defect of crew, {type(error).__name__}: {error}"
+    file = state_root() / FAULTS
+    try:
+        ensure_private(file.parent)
+        descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        with open(descriptor, "a", encoding="utf-8", errors="replace") as log:  # noqa: PTH123 - by descriptor: its mode is set
+            now = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+            log.write(f"{now} {sys.argv[1:2]}\n")
+            traceback.print_exception(error, file=log)
+    except (OSError, CrewError):
+        return f"{what} (and its traceback could not be written to {file})"
+    return f"{what} (its traceback is in {file})"

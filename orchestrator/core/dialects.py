@@ -1,0 +1,328 @@
+"""What an agent CLI says in its own words, read into the fields of our events.
+
+Pure, and total: any bytes give a value. A payload that is cut, of a wrong shape or of a wrong type
+where the type decides something gives None (or `Malformed`, with the reason); a text of a wrong
+type is only left out. Texts are cut here, so nothing behind this module meets a large one.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any, Literal, assert_never
+
+from orchestrator.core.values import value
+
+Dialect = Literal["claude"]
+
+# Characters. The argument is one line of a wide terminal; a prompt is compared with what was
+# typed, so it is kept nearly whole; last words are read by people.
+ARGUMENT = 200
+PROMPT = 65_536
+WORDS = 2_000
+TRANSCRIPT_PROMPT = 2_000
+TRANSCRIPT_WORDS = 500
+OPTIONS = 20
+# Ids and paths: PATH_MAX of Linux.
+NAME = 4_096
+# Objects tried as the start of a whole record in a line that is none; half a line has a few.
+CUT_STARTS = 64
+# Tokens: what a 64-bit column holds with room to add up.
+TOKENS = 10**12
+
+# Which field of a payload is `reason`, and which is `text` (with its length), by hook.
+REASON: Mapping[str, str] = {
+    "SessionStart": "source",
+    "SessionEnd": "reason",
+    "StopFailure": "error",
+    "Notification": "notification_type",
+    "PreCompact": "trigger",
+    "PostCompact": "trigger",
+}
+TEXT: Mapping[str, tuple[str, int]] = {
+    "UserPromptSubmit": ("prompt", PROMPT),
+    "Stop": ("last_assistant_message", WORDS),
+    "StopFailure": ("last_assistant_message", WORDS),
+    "SubagentStop": ("last_assistant_message", WORDS),
+    "Notification": ("message", WORDS),
+    "MessageDisplay": ("delta", WORDS),
+}
+# The input of a tool that says most, the first that it has.
+MAIN = ("command", "file_path", "notebook_path", "pattern", "url", "query", "path", "description")
+# User lines that nobody typed as a prompt.
+NOT_TYPED = (
+    "[Request interrupted by user",
+    "<command-name>",
+    "<command-message>",
+    "<local-command-",
+    "<bash-",
+    "<task-notification>",
+)
+# What the CLI puts in by itself after a turn that was cut off.
+FILLER = "No response requested."
+
+
+@value
+class HookFields:
+    """The fields of a `HookReceived` that come from the payload."""
+
+    conversation: str | None = None
+    transcript: str | None = None
+    tool: str | None = None
+    argument: str | None = None
+    text: str | None = None
+    reason: str | None = None
+    question: str | None = None
+    options: tuple[str, ...] = ()
+    subagent: str | None = None
+    background: int = 0
+
+
+@value
+class Malformed:
+    """No hook can be read from this, and why: one clause."""
+
+    reason: str
+
+
+@value
+class TranscriptLine:
+    """What one line of a transcript holds for us; every field may be missing.
+
+    `at` is the line's own time, wall clock seconds. `message` is the answer of the model that
+    `input_tokens` (cached ones too) and `output_tokens` belong to: an answer of several lines
+    repeats them, growing, on each.
+    """
+
+    uuid: str | None = None
+    at: float | None = None
+    prompt: str | None = None
+    words: str | None = None
+    message: str | None = None
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
+class _WrongTypeError(Exception):
+    """A field that decides something is not of its type."""
+
+
+def parse_hook(dialect: Dialect, hook: str, data: bytes) -> HookFields | Malformed:
+    """Read the payload of `hook` from bytes."""
+    payload = _parse(data)
+    if payload is None:
+        return Malformed(reason="is not a JSON object")
+    try:
+        return _fields(dialect, hook, payload)
+    except _WrongTypeError as error:
+        return Malformed(reason=str(error))
+
+
+def read_hook(dialect: Dialect, hook: str, payload: Mapping[str, Any]) -> HookFields | None:
+    """The fields of `hook`, or None if `payload` is not what this hook sends."""
+    try:
+        return _fields(dialect, hook, payload)
+    except _WrongTypeError:
+        return None
+
+
+def read_transcript_line(dialect: Dialect, line: bytes) -> TranscriptLine | None:
+    """What a line of the transcript tells, or None if it tells nothing (or is no such line)."""
+    match dialect:
+        case "claude":
+            return _claude_line(line)
+        case _:
+            assert_never(dialect)
+
+
+def _fields(dialect: Dialect, hook: str, payload: Mapping[str, Any]) -> HookFields:
+    match dialect:
+        case "claude":
+            return _claude_hook(hook, payload)
+        case _:
+            assert_never(dialect)
+
+
+# -- Claude: hooks --------------------------------------------------------------------------------
+
+
+def _claude_hook(hook: str, payload: Mapping[str, Any]) -> HookFields:
+    """What decides a status is checked; what people read is taken as far as it is readable."""
+    named = _strict(payload, "hook_event_name", str)
+    if named != hook:
+        raise _WrongTypeError(f"hook_event_name is {str(named)[:40]!r}, not {hook!r}")
+    tasks = _strict(payload, "background_tasks", list)
+    tool_input = payload.get("tool_input")
+    tool_input = tool_input if isinstance(tool_input, dict) else {}
+    question, options = _question(tool_input)
+    field, limit = TEXT.get(hook, ("", 0))
+    return HookFields(
+        conversation=_name(_strict(payload, "session_id", str)),
+        transcript=_name(_strict(payload, "transcript_path", str)),
+        tool=_name(_strict(payload, "tool_name", str)),
+        argument=_argument(tool_input),
+        text=_text(payload.get(field), limit),
+        reason=_text(payload.get(REASON.get(hook, "")), ARGUMENT),
+        question=question,
+        options=options,
+        subagent=_name(_strict(payload, "agent_id", str)) or None,
+        background=len(tasks) if tasks else 0,
+    )
+
+
+def _strict(payload: Mapping[str, Any], key: str, kind: type) -> Any:
+    """The field, None if it is missing or null; raises if it is of another type."""
+    found = payload.get(key)
+    if found is not None and not isinstance(found, kind):
+        raise _WrongTypeError(f"{key} is of type {type(found).__name__}")
+    return found
+
+
+def _argument(tool_input: Mapping[str, Any]) -> str | None:
+    """The main argument of a tool in one line."""
+    known = (tool_input.get(key) for key in MAIN)
+    # A tool that nobody has heard of: its first text says most.
+    for found in (*known, *tool_input.values()):
+        # Far more than is kept: blanks are folded after the cut.
+        text = _text(found, 10 * ARGUMENT)
+        if text and (line := " ".join(text.split())):
+            return line[:ARGUMENT]
+    return None
+
+
+def _question(tool_input: Mapping[str, Any]) -> tuple[str | None, tuple[str, ...]]:
+    """The first question of AskUserQuestion and the labels of its options."""
+    first = next(_dicts(tool_input.get("questions")), {})
+    question = _text(first.get("question"), WORDS)
+    if question is None:
+        return None, ()
+    labels = (_text(option.get("label"), ARGUMENT) for option in _dicts(first.get("options")))
+    return question, tuple(label for label in labels if label)[:OPTIONS]
+
+
+# -- Claude: transcript ---------------------------------------------------------------------------
+
+
+def _claude_line(line: bytes) -> TranscriptLine | None:
+    entry = _parse(line) or _after_cut(line)
+    if entry is None:
+        return None
+    found: TranscriptLine | None
+    match entry.get("type"):
+        case "user":
+            found = _claude_user(entry)
+        case "queue-operation" if entry.get("operation") == "enqueue":
+            found = _prompt(entry, entry.get("content"))
+        case "assistant":
+            found = _claude_assistant(entry)
+        case _:
+            found = None
+    return found
+
+
+def _after_cut(line: bytes) -> dict[str, Any] | None:
+    """The whole record at the end of a line: the file was cut in mid-line and written on."""
+    start = 0
+    for _ in range(CUT_STARTS):
+        start = line.find(b'{"', start + 1)
+        if start < 0:
+            break
+        # An object inside of the record fails on the braces behind it.
+        if found := _parse(line[start:]):
+            return found
+    return None
+
+
+def _claude_user(entry: Mapping[str, Any]) -> TranscriptLine | None:
+    not_typed = ("isMeta", "isSidechain", "isCompactSummary", "isVisibleInTranscriptOnly")
+    if any(entry.get(mark) for mark in not_typed) or "toolUseResult" in entry:
+        return None
+    message = entry.get("message")
+    return _prompt(entry, message.get("content")) if isinstance(message, dict) else None
+
+
+def _prompt(entry: Mapping[str, Any], content: object) -> TranscriptLine | None:
+    if any(block.get("type") == "tool_result" for block in _dicts(content)):
+        return None
+    text = _content(content, TRANSCRIPT_PROMPT)
+    if not text or text.lstrip().startswith(NOT_TYPED):
+        return None
+    return TranscriptLine(uuid=_uuid(entry), at=_time(entry), prompt=text)
+
+
+def _claude_assistant(entry: Mapping[str, Any]) -> TranscriptLine | None:
+    message = entry.get("message")
+    if not isinstance(message, dict):
+        return None
+    usage = message.get("usage")
+    usage = usage if isinstance(usage, dict) else {}
+    cached = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
+    words = _content(message.get("content"), TRANSCRIPT_WORDS)
+    if entry.get("isSidechain") or words == FILLER:
+        words = None  # a sub-agent's, or the CLI's own
+    found = TranscriptLine(
+        uuid=_uuid(entry),
+        at=_time(entry),
+        words=words or None,
+        message=_name(message.get("id")),
+        input_tokens=min(TOKENS, sum(_count(usage.get(key)) for key in cached)),
+        output_tokens=_count(usage.get("output_tokens")),
+    )
+    told = found.words or found.input_tokens or found.output_tokens
+    return found if told else None
+
+
+def _content(content: object, limit: int) -> str | None:
+    """The text of a message: a string, or the text blocks of a list."""
+    if isinstance(content, str):
+        return _text(content, limit)
+    texts = (_text(b.get("text"), limit) for b in _dicts(content) if b.get("type") == "text")
+    joined = "\n".join(text for text in texts if text)
+    return joined[:limit] or None
+
+
+def _uuid(entry: Mapping[str, Any]) -> str | None:
+    return _name(entry.get("uuid"))
+
+
+def _time(entry: Mapping[str, Any]) -> float | None:
+    stamp = entry.get("timestamp")
+    if not isinstance(stamp, str):
+        return None
+    try:
+        return datetime.fromisoformat(stamp[:40]).timestamp()
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+# -- JSON of unknown origin -----------------------------------------------------------------------
+
+
+def _parse(data: bytes) -> dict[str, Any] | None:
+    try:
+        found = json.loads(data.decode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _text(found: object, limit: int) -> str | None:
+    """At most `limit` characters that UTF-8 can hold: JSON can spell half a surrogate pair."""
+    if not isinstance(found, str):
+        return None
+    return found[:limit].encode("utf-8", "replace").decode()
+
+
+def _name(found: object) -> str | None:
+    return _text(found, NAME)
+
+
+def _count(found: object) -> int:
+    if not isinstance(found, int) or isinstance(found, bool):
+        return 0
+    return max(0, min(found, TOKENS))
+
+
+def _dicts(found: object) -> Iterator[dict[str, Any]]:
+    """The objects of a list; nothing of anything else."""
+    if isinstance(found, list):
+        yield from (item for item in found if isinstance(item, dict))

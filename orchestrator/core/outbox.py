@@ -1,0 +1,265 @@
+"""Messages: queued, typed once, delivered when the agent itself says so.
+
+QUEUED -> TYPING       the agent is ready: one order to type is given
+TYPING -> QUEUED       held before anything was typed, or proven lost
+TYPING -> DELIVERED    its hook or its transcript has the prompt
+TYPING -> UNCONFIRMED  no receipt and no proof: shown, never typed again
+"""
+
+import re
+from dataclasses import replace
+
+from orchestrator.core.effects import JudgeMessage, Notify, PressSubmit, SaveMessage, TypeMessage
+from orchestrator.core.events import DeadlinePassed, Event, MessageHeld, MessageJudged
+from orchestrator.core.paste import clean_text
+from orchestrator.core.state import Agent, Message, MessageState, Status
+from orchestrator.core.step import Step
+
+# Seconds. A receipt normally takes 30 to 90 ms; a loaded machine and a 500 kB paste take seconds.
+RECEIPT = 30.0
+# How long a held message waits before the pane is looked at again: doubled each time.
+HELD, HELD_MAX = 1.0, 30.0
+# After a crash of the supervisor the spool is read first, which takes well under a second.
+AFTER_CRASH = 10.0
+# A message that was proven lost this often is left to a person.
+ATTEMPTS = 3
+# What the Claude CLI puts around a long prompt.
+WRAPPER = re.compile(r"</?pasted_content[^>]*>")
+# The sources of prompts cut them at this length or above (characters).
+CUT = 2_000
+# Who is typed as he is; everybody else is named in a first line, which makes a leading `/` inert.
+FRAME = "[crew message "
+PERSON = "person"
+BLUEPRINT = "blueprint"
+CREW = "crew"
+
+
+def _normal(text: str) -> str:
+    return " ".join(text.split())
+
+
+def framed(message: Message) -> str:
+    """What is typed: a person's own text as it is, any other with its sender in a first line."""
+    if message.sender in (PERSON, BLUEPRINT):
+        return message.text
+    return f"{FRAME}{message.number} from {message.sender}]\n{message.text}"
+
+
+def is_receipt(typed: str, prompt: str) -> bool:
+    """Whether `prompt`, which the agent says it took, is what was typed.
+
+    Blanks are compared as runs (the CLI expands tabs and trims ends); a long text may stand in a
+    wrapper, and may be cut by the source; a framed one is told by its first line.
+    """
+    if typed.startswith(FRAME):
+        return _normal(typed.split("\n", 1)[0]) in _normal(prompt)
+    sent, got = _normal(typed), _normal(WRAPPER.sub(" ", prompt))
+    cut = len(prompt) >= CUT and got != ""
+    return sent == got or (cut and sent.startswith(got))
+
+
+def enqueue(
+    step: Step,
+    event: Event,
+    *,
+    to: str,
+    sender: str,
+    text: str,
+    key: str,
+    first: bool = False,
+) -> Message:
+    """Accept a message. It is on disk before anything else happens to it."""
+    number = step.world.next_message
+    step.set(next_message=number + 1)
+    message = Message(
+        number=number,
+        key=key,
+        to=to,
+        sender=sender,
+        # As it will be typed: what is compared later is what was said.
+        text=clean_text(text),
+        state=MessageState.QUEUED,
+        at=event.at,
+        first=first,
+    )
+    step.do(SaveMessage(message=message))
+    return step.keep(message)
+
+
+def pump(step: Step, event: Event, name: str) -> None:
+    """Type the next message to an agent that can take it. One is under way at a time."""
+    agent = step.world.agents.get(name)
+    if agent is None or agent.status is not Status.READY or agent.pane is None:
+        return
+    under_way = step.messages_to(name, MessageState.TYPING)
+    for message in under_way:
+        if f"receipt:{message.number}" not in step.world.deadlines:
+            # It was due while the agent was away: now it can be asked for.
+            step.deadline(f"receipt:{message.number}", event.mono + HELD)
+    if under_way or f"held:{name}" in step.world.deadlines:
+        return
+    queued = step.messages_to(name, MessageState.QUEUED)
+    team = step.world.team
+    if not queued or team is None:
+        return
+    message = _change(
+        step,
+        queued[0],
+        MessageState.TYPING,
+        attempts=queued[0].attempts + 1,
+        run=agent.run,
+        typed_at=event.at,
+        detail="",
+    )
+    step.deadline(f"receipt:{message.number}", event.mono + RECEIPT)
+    step.do(
+        TypeMessage(
+            agent=name,
+            run=agent.run,
+            pane=agent.pane,
+            cli=team.clis[agent.spec.cli],
+            number=message.number,
+            text=framed(message),
+        )
+    )
+
+
+def _change(step: Step, message: Message, state: MessageState, **fields: object) -> Message:
+    changed: Message = replace(message, state=state, **fields)  # type: ignore[arg-type] # fields of Message, checked at run time by replace
+    step.keep(changed)
+    step.do(SaveMessage(message=changed))
+    return changed
+
+
+def _close(step: Step, message: Message, state: MessageState, detail: str = "") -> None:
+    """The message needs nothing more: it lives on in the outbox table alone."""
+    _change(step, message, state, detail=detail)
+    step.deadline(f"receipt:{message.number}", None)
+    step.forget(message.number)
+
+
+def prompt_taken(step: Step, name: str, prompt: str) -> None:
+    """The agent took `prompt`: the message that it is, if it is one, is delivered."""
+    waiting = step.messages_to(name, MessageState.TYPING, MessageState.UNCONFIRMED)
+    for message in waiting:
+        if is_receipt(framed(message), prompt):
+            _close(step, message, MessageState.DELIVERED)
+            break
+    else:
+        return
+    for older in waiting:
+        # The conversation has gone past it: it stays unconfirmed, and is no longer waited for.
+        if older.state is MessageState.UNCONFIRMED and older.number < message.number:
+            _close(step, older, MessageState.UNCONFIRMED, older.detail)
+
+
+def held(step: Step, event: MessageHeld) -> None:
+    message = step.world.messages.get(event.number)
+    if message is None or message.state is not MessageState.TYPING or message.run != event.run:
+        return
+    pause = min(HELD_MAX, HELD * 2.0**message.held)
+    _change(
+        step,
+        message,
+        MessageState.QUEUED,
+        attempts=message.attempts - 1,
+        held=message.held + 1,
+        detail=event.reason,
+    )
+    step.deadline(f"receipt:{message.number}", None)
+    step.deadline(f"held:{message.to}", event.mono + pause)
+
+
+def receipt_due(step: Step, event: DeadlinePassed, number: int) -> None:
+    """No receipt in time: find out what became of it, before anything else is tried."""
+    message = step.world.messages.get(number)
+    if message is None or message.state is not MessageState.TYPING:
+        return
+    agent = step.world.agents.get(message.to)
+    team = step.world.team
+    if agent is None or team is None:
+        _close(step, message, MessageState.ABANDONED, "its agent is gone")
+        return
+    if agent.pane is None or agent.process is None or agent.status is Status.STARTING:
+        return  # Not there to be asked: `pump` comes back to it when it is.
+    # Should nothing come of the judging, it is asked for again.
+    step.deadline(event.name, event.mono + RECEIPT)
+    step.do(
+        JudgeMessage(
+            agent=agent.name,
+            run=agent.run,
+            pane=agent.pane,
+            cli=team.clis[agent.spec.cli],
+            number=number,
+            text=framed(message),
+            transcript=agent.transcript,
+            since=message.typed_at,
+        )
+    )
+
+
+def judged(step: Step, event: MessageJudged) -> None:
+    message = step.world.messages.get(event.number)
+    if message is None or message.state is not MessageState.TYPING:
+        return
+    agent = step.world.agents.get(message.to)
+    team = step.world.team
+    if event.verdict == "taken":
+        _close(step, message, MessageState.DELIVERED)
+    elif event.verdict == "absent" and message.attempts < ATTEMPTS:
+        _change(step, message, MessageState.QUEUED, detail="was lost; will be typed again")
+        step.deadline(f"receipt:{message.number}", None)
+    elif (
+        event.verdict == "draft"
+        and message.detail == ""
+        and agent is not None
+        and agent.pane is not None
+        and team is not None
+    ):
+        # The submit key was swallowed: press it once more, do not type again.
+        _change(step, message, MessageState.TYPING, detail="submit key pressed again")
+        step.deadline(f"receipt:{message.number}", event.mono + RECEIPT)
+        step.do(
+            PressSubmit(
+                agent=agent.name,
+                run=agent.run,
+                pane=agent.pane,
+                cli=team.clis[agent.spec.cli],
+                number=message.number,
+                text=framed(message),
+            )
+        )
+    else:
+        _change(step, message, MessageState.UNCONFIRMED, detail="no receipt came")
+        step.deadline(f"receipt:{message.number}", None)
+        step.do(
+            Notify(
+                level="warning",
+                agent=message.to,
+                text=f"message {message.number} to {message.to} is unconfirmed: "
+                "look at its pane before sending it again",
+            )
+        )
+
+
+def recovered(step: Step, event: Event) -> None:
+    """After a crash: what was being typed may have been typed or not. Hooks may tell yet."""
+    for message in list(step.world.messages.values()):
+        if message.state is MessageState.TYPING:
+            step.deadline(f"receipt:{message.number}", event.mono + AFTER_CRASH)
+
+
+def abandon(step: Step, reason: str, to: str | None = None) -> None:
+    """The conversations these were meant for (all, or one agent's) are over."""
+    for message in list(step.world.messages.values()):
+        if to is None or message.to == to:
+            _close(step, message, MessageState.ABANDONED, reason)
+
+
+def why_waiting(agent: Agent) -> str:
+    """Why a message to this agent is not typed now: one clause."""
+    if agent.status is Status.READY:
+        return "being typed"
+    if agent.status is Status.BLOCKED:
+        return f"{agent.name} waits for an answer; typed when it is ready"
+    return f"{agent.name} is {agent.status}; typed when it is ready"

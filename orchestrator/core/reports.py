@@ -1,0 +1,347 @@
+"""What an agent reports of itself, from each source, fused into its status.
+
+The newest report wins, told by when it happened (`mono`), not by when it was read: a late or
+repeated one changes nothing that is newer. Two things stand above that: a run's reports die with
+its process, and detail of the same state (which tool, which options) is always welcome.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+
+from orchestrator.core import agents, outbox
+from orchestrator.core.effects import LookAtScreen
+from orchestrator.core.events import (
+    AnyEvent,
+    HookReceived,
+    ScreenSeen,
+    StatusFileSeen,
+    TranscriptSeen,
+)
+from orchestrator.core.lifecycle import AT_WORK, REPORTING, become
+from orchestrator.core.spec import AskKind, CliSpec
+from orchestrator.core.state import Agent, Ask, Doing, Flag, Said, Source, Status
+from orchestrator.core.step import Step
+from orchestrator.core.values import value
+
+Report = HookReceived | StatusFileSeen | TranscriptSeen | ScreenSeen
+
+A_PROMPT = "a prompt"
+DETAIL = 200  # characters of `detail`: a line of a wide terminal
+STATUS_OF = {
+    "starting": Status.STARTING,
+    "ready": Status.READY,
+    "working": Status.WORKING,
+    "blocked": Status.BLOCKED,
+    "limited": Status.LIMITED,
+}
+IN_TURN = frozenset({Status.WORKING, Status.BLOCKED, Status.LIMITED})
+# Seconds by which the hook of a turn's beginning may be older than the status file's word of it.
+HOOK_BEFORE = 0.1
+# The first line of a message that came through us.
+FRAME = re.compile(r"\[crew message (\d+) from ([\w-]+)\]")
+WAITING_FOR: Mapping[str, AskKind] = {
+    "permission prompt": "permission",
+    "input needed": "question",
+}
+
+
+@value
+class Reading:
+    """What one report says of the status. `detail` None: nothing new about it."""
+
+    status: Status
+    doing: Doing | None = None
+    detail: str | None = None
+    ask: Ask | None = None
+    flags: frozenset[Flag] = frozenset()
+    limited_until: float | None = None
+
+
+def received(step: Step, event: Report) -> None:
+    """Take in one report of a running agent."""
+    agent = step.world.agents.get(event.agent)
+    team = step.world.team
+    if agent is None or team is None or agent.run != event.run:
+        return
+    cli = team.clis[agent.spec.cli]
+    match event:
+        case HookReceived():
+            agent = _identity(agent, event)
+            reading, said = _of_hook(agent, event, cli), _hook_said(event)
+        case StatusFileSeen():
+            reading, said = _of_status_file(agent, event), event.raw
+            if event.conversation and event.conversation != agent.conversation:
+                agent = replace(agent, conversation=event.conversation)
+        case ScreenSeen():
+            reading, said = _of_screen(agent, event, cli), event.status or "nothing known"
+            agent = _fill_in(agent, event)
+        case TranscriptSeen():
+            reading, said = None, event.last_words or A_PROMPT
+    before = agent.status
+    agent = step.put(_note(agent, event, said))
+    if reading is not None:
+        _apply(step, event, agent, reading)
+    for prompt in _prompts(event):
+        outbox.prompt_taken(step, event.agent, prompt)
+    agent = step.world.agents[event.agent]
+    if before is Status.STARTING and agent.status in AT_WORK:
+        agents.launch_waiting(step, event)
+    # The transcript may tell of a prompt before the status tells of its turn.
+    if agent.status is Status.READY and not isinstance(event, TranscriptSeen):
+        outbox.pump(step, event, agent.name)
+
+
+def _apply(step: Step, event: AnyEvent, agent: Agent, reading: Reading) -> None:
+    if agent.status not in REPORTING or reading.status is Status.STARTING:
+        return
+    if event.mono < agent.evidence.mono:
+        _late_end(step, event, agent, reading)
+        return
+    before = agent.status
+    same = reading.status is before
+    detail = reading.detail
+    if detail is None:
+        detail = agent.detail if same else ""
+    doing = reading.doing if reading.doing or not same else agent.doing
+    ask = reading.ask
+    if same and ask is not None and agent.ask is not None and not ask.options:
+        # The same dialog told by another source: what is known of it stays.
+        better = agent.ask
+        if not _vague(ask):
+            better = replace(ask, options=agent.ask.options, shown=agent.ask.shown)
+        ask, detail = better, _asks(better)
+    agent = step.put(
+        become(
+            agent,
+            reading.status,
+            event,
+            detail=_cut(detail),
+            doing=doing if reading.status is Status.WORKING else None,
+            ask=ask,
+            flags=reading.flags,
+            limited_until=reading.limited_until,
+        )
+    )
+    if agent.status in IN_TURN:
+        began = agent.turn_began if before in IN_TURN else event.at
+        agent = step.put(replace(agent, worked=event.mono, turn_began=began))
+    until = reading.limited_until
+    wait = None if until is None else event.mono + max(0.0, until - event.at)
+    step.deadline(f"limit:{agent.name}", wait)
+    cli = step.world.team.clis[agent.spec.cli] if step.world.team else None
+    if (
+        agent.status is Status.BLOCKED
+        and event.source != "screen"
+        and agent.ask is not None
+        and not agent.ask.options
+        and agent.pane is not None
+        and cli is not None
+    ):
+        # Only the screen shows how many options a dialog has.
+        step.do(LookAtScreen(agent=agent.name, run=agent.run, pane=agent.pane, cli=cli))
+
+
+def _late_end(step: Step, event: AnyEvent, agent: Agent, reading: Reading) -> None:
+    """The Stop hook of a turn whose end the status file told first: it was no interrupt."""
+    if (
+        event.source == "hook"
+        and reading.status is Status.READY
+        and agent.status is Status.READY
+        and Flag.INTERRUPTED in agent.flags
+        and event.mono >= agent.worked
+    ):
+        step.put(replace(agent, flags=reading.flags, detail=_cut(reading.detail or "")))
+
+
+def _cut(text: str) -> str:
+    """One line of `text`: its first that has a word in it, so no rule of a table."""
+    found = next((line for line in text.splitlines() if any(map(str.isalnum, line))), text)
+    line = " ".join(found.split())
+    return line if len(line) <= DETAIL else line[: DETAIL - 1] + "…"
+
+
+def _note(agent: Agent, event: Report, said: str) -> Agent:
+    """Remember what this source last said."""
+    source: Source = event.source
+    last = agent.said.get(source)
+    if last is not None and last.at > event.at:
+        return agent
+    return replace(agent, said={**agent.said, source: Said(text=_cut(said), at=event.at)})
+
+
+def _prompts(event: Report) -> tuple[str, ...]:
+    """The prompts that the agent says it took."""
+    if isinstance(event, TranscriptSeen):
+        return event.prompts
+    if isinstance(event, HookReceived) and event.hook == "UserPromptSubmit" and not event.subagent:
+        return (event.text or "",)
+    return ()
+
+
+# -- hooks ----------------------------------------------------------------------------------------
+
+
+def _identity(agent: Agent, event: HookReceived) -> Agent:
+    """The conversation and transcript as the CLI names them: `/clear` changes both."""
+    if event.subagent:
+        return agent
+    if event.hook == "UserPromptSubmit":
+        agent = replace(agent, turns=agent.turns + 1)
+    # The end of the old conversation may be read after the start of the new one.
+    if event.hook == "SessionEnd":
+        return agent
+    return replace(
+        agent,
+        conversation=event.conversation or agent.conversation,
+        transcript=event.transcript or agent.transcript,
+    )
+
+
+def _hook_said(event: HookReceived) -> str:
+    what = event.tool or event.reason or ""
+    return f"{event.hook} {what}".strip()
+
+
+def _of_hook(agent: Agent, event: HookReceived, cli: CliSpec) -> Reading | None:
+    """A sub-agent's hooks say nothing of the session's own turn."""
+    if event.subagent:
+        return None
+    match event.hook:
+        case "SessionStart":
+            # A CLI with a status file tells there when its prompt is ready: later than this.
+            ready = cli.status_file is None and event.reason != "compact"
+            return Reading(status=Status.READY) if ready else None
+        case "UserPromptSubmit":
+            return Reading(
+                status=Status.WORKING, doing=Doing.THINKING, detail=_of_prompt(event.text or "")
+            )
+        case "PreToolUse" if event.tool != "AskUserQuestion":
+            return Reading(status=Status.WORKING, doing=Doing.TOOL, detail=_tool(event))
+        case "PermissionRequest":
+            ask = _hook_ask(event)
+            return Reading(status=Status.BLOCKED, ask=ask, detail=_asks(ask))
+        case "PostToolUse" | "PostToolBatch" | "PostToolUseFailure" | "PermissionDenied":
+            return Reading(status=Status.WORKING, doing=Doing.THINKING, detail="")
+        case "MessageDisplay":
+            return Reading(status=Status.WORKING, doing=Doing.STREAMING, detail=event.text)
+        case "PreCompact":
+            return Reading(status=Status.WORKING, doing=Doing.COMPACTING, detail="")
+        case "Stop" if event.background:
+            return Reading(
+                status=Status.WORKING,
+                doing=Doing.BACKGROUND,
+                detail=f"{event.background} in the background",
+            )
+        case "Stop":
+            return Reading(status=Status.READY, detail=event.text or "")
+        case "StopFailure":
+            text = event.text or event.reason or "unknown"
+            return Reading(status=Status.READY, detail=f"error: {text}")
+        case _:
+            return None
+
+
+def _of_prompt(text: str) -> str:
+    if framed := FRAME.match(text):
+        return f"on message {framed[1]} from {framed[2]}"
+    return f"on: {text}"
+
+
+def _tool(event: HookReceived) -> str:
+    return f"{event.tool}: {event.argument}" if event.argument else str(event.tool)
+
+
+def _hook_ask(event: HookReceived) -> Ask:
+    if event.question is not None:
+        options = tuple((str(n), label) for n, label in enumerate(event.options, 1))
+        return Ask(kind="question", text=event.question, tool=event.tool, options=options)
+    return Ask(kind="permission", text=_tool(event), tool=event.tool)
+
+
+def _asks(ask: Ask) -> str:
+    return f"asks {ask.kind}: {ask.text}" if ask.text else f"asks {ask.kind}"
+
+
+def _vague(ask: Ask) -> bool:
+    """Known only to be open: from the status file, which does not say what is asked."""
+    return ask.tool is None and not ask.options
+
+
+# -- status file, screen --------------------------------------------------------------------------
+
+
+def _of_status_file(agent: Agent, event: StatusFileSeen) -> Reading:
+    status = STATUS_OF[event.status]
+    if status is Status.BLOCKED:
+        why = event.waiting_for or "input"
+        ask = Ask(kind=WAITING_FOR.get(why, "dialog"), text=why)
+        return Reading(status=status, ask=ask, detail=_asks(ask))
+    if status is Status.LIMITED:
+        return Reading(status=status, limited_until=event.until, detail="rate limit")
+    heard = agent.said.get("hook")
+    hooks_work = heard is not None and heard.at >= agent.turn_began - HOOK_BEFORE
+    if status is Status.READY and agent.status in (Status.WORKING, Status.BLOCKED) and hooks_work:
+        # A turn that ends by itself says so with a Stop hook, just before or after this; an
+        # interrupted one says nothing else. But where no hook told of the turn at all, none can
+        # tell of its end.
+        return Reading(status=status, flags=frozenset({Flag.INTERRUPTED}), detail="interrupted")
+    if status is Status.READY and agent.status is Status.STARTING:
+        return Reading(status=status, detail=_last_words(agent))
+    if status is Status.WORKING and agent.status is Status.BLOCKED:
+        return _after_answer(agent)
+    if status is Status.WORKING and agent.status is not Status.WORKING:
+        return Reading(status=status, doing=Doing.THINKING)
+    return Reading(status=status)
+
+
+def _after_answer(agent: Agent) -> Reading:
+    """No hook tells that a dialog was answered: what was asked for is what goes on now."""
+    ask = agent.ask
+    if ask is not None and ask.kind == "permission" and ask.tool is not None:
+        return Reading(status=Status.WORKING, doing=Doing.TOOL, detail=ask.text)
+    return Reading(status=Status.WORKING, doing=Doing.THINKING, detail="")
+
+
+def _last_words(agent: Agent) -> str:
+    """What the conversation said last, for who comes back with it."""
+    said = agent.said.get("transcript") if agent.begun else None
+    return said.text if said is not None and said.text != A_PROMPT else ""
+
+
+def _of_screen(agent: Agent, event: ScreenSeen, cli: CliSpec) -> Reading | None:
+    """The screen decides for a CLI that has nothing better; elsewhere it only fills gaps."""
+    if event.status is None:
+        return None
+    status = STATUS_OF[event.status]
+    informed = cli.status_file is not None or cli.hooks is not None
+    # A dialog before the first report of a CLI: first-run questions have no hook.
+    unheard = agent.status is Status.STARTING and status is Status.BLOCKED
+    if informed and not unheard:
+        return None
+    ask = None
+    if status is Status.BLOCKED:
+        ask = Ask(
+            kind=event.ask or "dialog",
+            text=event.text,
+            options=event.options,
+            shown=event.text,
+        )
+    until = event.at + event.seconds if event.seconds is not None else None
+    return Reading(
+        status=status,
+        ask=ask,
+        detail=_asks(ask) if ask else None,
+        limited_until=until if status is Status.LIMITED else None,
+    )
+
+
+def _fill_in(agent: Agent, event: ScreenSeen) -> Agent:
+    """Options, and what is asked, as the person would see them."""
+    if agent.status is not Status.BLOCKED or event.status != "blocked" or agent.ask is None:
+        return agent
+    options = event.options or agent.ask.options
+    ask = replace(agent.ask, options=options, shown=event.text or agent.ask.shown)
+    if _vague(agent.ask) and event.text:
+        ask = replace(ask, text=event.text, kind=event.ask or ask.kind)
+    return replace(agent, ask=ask, detail=_cut(_asks(ask)))

@@ -1,0 +1,162 @@
+"""What a person asked for: the team, its agents, and how each agent CLI is driven.
+
+These values are made by `definitions.py` and `blueprints.py` from TOML, travel in `UpRequested`,
+and are all that the supervisor knows of a blueprint: it never reads the files again. No I/O here.
+"""
+
+from collections.abc import Mapping
+from typing import Literal
+
+from orchestrator.core.values import value
+
+Layout = Literal["windows", "tiled", "main"]
+RestartWhen = Literal["on-failure", "always", "never"]
+# What a screen, a status file or a hook can say that an agent is doing.
+Reading = Literal["starting", "ready", "working", "blocked", "limited"]
+AskKind = Literal["permission", "question", "dialog"]
+
+
+@value
+class RestartPolicy:
+    """When an agent whose process ended is started again. Seconds throughout.
+
+    The defaults are those of long-lived process supervisors: five restarts in ten minutes, then
+    give up; the pause doubles from `backoff` to `backoff_max`, with full jitter.
+    """
+
+    when: RestartWhen = "on-failure"
+    limit: int = 5
+    window: float = 600.0
+    backoff: float = 1.0
+    backoff_max: float = 300.0
+
+
+@value
+class LaunchSpec:
+    """How a CLI's argv is put together: `command`, then each part that applies.
+
+    Placeholders in braces: {conversation} {role_prompt} {model} {mode} {settings} {python}
+    {package} {state} {root} {root_slug} {name} {config} {shell}, and {pid} in the status file's
+    path only. An argument whose placeholder has no value for an agent is left out together with
+    its whole part.
+    """
+
+    command: tuple[str, ...]
+    fresh: tuple[str, ...] = ()
+    resume: tuple[str, ...] = ()
+    role: tuple[str, ...] = ()
+    model: tuple[str, ...] = ()
+    mode: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
+    env: Mapping[str, str]
+
+
+@value
+class HooksSpec:
+    """The hook dialect (how payloads are named and read) and the events to ask for."""
+
+    dialect: Literal["claude"]
+    events: tuple[str, ...]
+
+
+@value
+class StatusFileSpec:
+    """A file that the CLI itself rewrites when its state changes: JSON with a `status` key."""
+
+    path: str
+    states: Mapping[str, Reading]
+
+
+@value
+class TranscriptSpec:
+    """The conversation's log: JSON lines, in the same dialect as the hooks."""
+
+    path: str
+
+
+@value
+class ScreenPattern:
+    """If `match` (a regular expression, searched line by line) is found, the screen says `status`.
+
+    A named group `seconds` in `match` gives the length of a limit.
+    """
+
+    match: str
+    status: Reading
+    ask: AskKind | None = None
+
+
+@value
+class ScreenSpec:
+    """How a snapshot is read. Patterns are tried in order over the last `lines` non-blank lines."""
+
+    patterns: tuple[ScreenPattern, ...] = ()
+    # The input line; its group `draft` is what stands in it.
+    composer: str | None = None
+    # A choice of an open dialog: groups `key` and `label`.
+    option: str | None = None
+    lines: int = 24
+
+
+@value
+class KeysSpec:
+    """tmux key names for what is done with keys."""
+
+    submit: tuple[str, ...] = ("Enter",)
+    interrupt: tuple[str, ...] = ("Escape",)
+    # The words `crew answer` takes besides an option's key or label: word -> regular expression
+    # over the labels (the first label that it matches is chosen).
+    answers: Mapping[str, str]
+
+
+@value
+class CliSpec:
+    """One agent CLI: a parsed `agents/*.toml`."""
+
+    name: str
+    summary: str = ""
+    # Where the CLI keeps its own files: the variable's value if set, else the directory.
+    config_env: str | None = None
+    config_dir: str | None = None
+    launch: LaunchSpec
+    hooks: HooksSpec | None = None
+    status_file: StatusFileSpec | None = None
+    transcript: TranscriptSpec | None = None
+    screen: ScreenSpec
+    keys: KeysSpec
+
+
+@value
+class AgentSpec:
+    """One member of the team, after `count` is expanded and defaults are filled in."""
+
+    name: str
+    cli: str
+    role: str = ""
+    role_prompt: str = ""
+    model: str | None = None
+    mode: str | None = None
+    # Its first message, once, in a fresh conversation.
+    prompt: str | None = None
+    # Sent after a turn that was cut by a crash, once the conversation is resumed.
+    resume_prompt: str | None = None
+    depends_on: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
+    env: Mapping[str, str]
+    restart: RestartPolicy
+
+
+@value
+class TeamSpec:
+    """A resolved blueprint: everything absolute, nothing left to look up."""
+
+    name: str
+    root: str
+    blueprint: str
+    # sha-256 over everything that decides what would run; `trust.py` remembers it.
+    digest: str
+    layout: Layout = "windows"
+    agents: tuple[AgentSpec, ...]
+    clis: Mapping[str, CliSpec]
+    # The files this was made from: an edit of one is noticed while the session runs.
+    files: tuple[str, ...] = ()

@@ -1,0 +1,170 @@
+"""The world as others see it: plain JSON values for the socket, the dashboard and scripts."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from orchestrator.core.lifecycle import AT_WORK, TRANSITIONS
+from orchestrator.core.state import (
+    NEEDS_HUMAN,
+    Agent,
+    Message,
+    MessageState,
+    Status,
+    World,
+)
+
+View = dict[str, Any]
+
+MESSAGE_HEAD = 200  # characters of a message's text in a view
+
+GLYPHS: Mapping[Status, str] = {
+    Status.STARTING: "◌",
+    Status.READY: "○",
+    Status.WORKING: "●",
+    Status.BLOCKED: "?",
+    Status.LIMITED: "◔",
+    Status.BACKOFF: "↻",
+    Status.STOPPING: "▽",
+    Status.STOPPED: "■",
+    Status.EXITED: "□",
+    Status.FAILED: "✗",
+    Status.LOST: "!",
+}
+
+
+def agent_view(world: World, agent: Agent) -> View:
+    """One agent. `since` and `limited_until` are seconds since the epoch."""
+    waiting = [
+        m
+        for m in world.messages.values()
+        if m.to == agent.name and m.state in (MessageState.QUEUED, MessageState.TYPING)
+    ]
+    ask = agent.ask
+    return {
+        "name": agent.name,
+        "role": agent.spec.role,
+        "cli": agent.spec.cli,
+        "status": agent.status.value,
+        "doing": agent.doing.value if agent.doing else None,
+        "flags": sorted(flag.value for flag in agent.flags),
+        "since": agent.since,
+        "detail": agent.detail,
+        "pid": agent.process.pid if agent.process else None,
+        "pane": agent.pane,
+        "conversation": agent.conversation,
+        "run": agent.run,
+        "ask": None
+        if ask is None
+        else {
+            "kind": ask.kind,
+            "text": ask.text,
+            "tool": ask.tool,
+            "options": [{"key": key, "label": label} for key, label in ask.options],
+        },
+        "exit": agent.exit,
+        "wanted": agent.wanted,
+        "waiting_for": list(agent.waiting_for),
+        "queued": len(waiting),
+        # Why the first of them is not typed now, where something stands in its way.
+        "held": next((m.detail for m in waiting if m.detail), None),
+        "limited_until": agent.limited_until,
+        "restart_at": _restart_at(world, agent),
+    }
+
+
+def _restart_at(world: World, agent: Agent) -> float | None:
+    """When an agent in backoff is started again: seconds since the epoch."""
+    due = world.deadlines.get(f"restart:{agent.name}")
+    return None if due is None else agent.evidence.at + due - agent.evidence.mono
+
+
+def message_view(message: Message) -> View:
+    return {
+        "number": message.number,
+        "to": message.to,
+        "sender": message.sender,
+        "state": message.state.value,
+        "detail": message.detail,
+        "text": message.text[:MESSAGE_HEAD],
+    }
+
+
+def session_view(world: World) -> View:
+    """Everything but the agents."""
+    return {
+        "session": world.session,
+        "state": world.state.value,
+        "root": world.team.root if world.team else None,
+        "blueprint": world.team.blueprint if world.team else None,
+        "layout": world.team.layout if world.team else None,
+        "supervisor": {"pid": world.supervisor, "since": world.supervisor_since},
+        "server": world.server.pid if world.server else None,
+        "messages": [message_view(m) for m in world.messages.values()],
+        "missed_events": world.missed_events,
+        "edited": list(world.edited),
+    }
+
+
+def view(world: World, health: View | None = None) -> View:
+    """The whole session."""
+    return {
+        **session_view(world),
+        "agents": [agent_view(world, agent) for agent in world.agents.values()],
+        "health": health or {"storage": None, "tmux": None},
+    }
+
+
+def change(old: World, new: World, health: View | None = None) -> View:
+    """What is different in `new`: agents that changed, names that are gone, session fields."""
+    part: View = {}
+    before, after = session_view(old), session_view(new)
+    part.update({key: value for key, value in after.items() if before[key] != value})
+    touched = {m.to for m in (*old.messages.values(), *new.messages.values())}
+    moved = old.messages is not new.messages
+    agents = [
+        agent_view(new, agent)
+        for name, agent in new.agents.items()
+        if old.agents.get(name) is not agent or (moved and name in touched)
+    ]
+    if agents:
+        part["agents"] = agents
+    gone = [name for name in old.agents if name not in new.agents]
+    if gone:
+        part["gone"] = gone
+    if health is not None:
+        part["health"] = health
+    return part
+
+
+def why(world: World, agent: Agent) -> View:
+    """The status of an agent with its evidence, and what would change it."""
+    return {
+        "agent": agent.name,
+        "status": agent.status.value,
+        "doing": agent.doing.value if agent.doing else None,
+        "detail": agent.detail,
+        "since": agent.since,
+        "flags": sorted(flag.value for flag in agent.flags),
+        "evidence": {
+            "kind": agent.evidence.kind,
+            "source": agent.evidence.source,
+            "at": agent.evidence.at,
+        },
+        "said": {source: {"text": said.text, "at": said.at} for source, said in agent.said.items()},
+        "next": sorted(status.value for status in TRANSITIONS[agent.status]),
+        "deadlines": sorted(
+            name for name in world.deadlines if name.partition(":")[2] == agent.name
+        ),
+    }
+
+
+def summary(world: World) -> str:
+    """The team in a few words, for the status line: who needs a person comes first."""
+    statuses = [agent.status for agent in world.agents.values()]
+    counts = (
+        (needy := sum(s in NEEDS_HUMAN for s in statuses), f"need{'s' * (needy == 1)} you"),
+        (sum(s in (Status.WORKING, Status.LIMITED) for s in statuses), "working"),
+        (sum(s is Status.READY for s in statuses), "ready"),
+        (sum(s not in AT_WORK and s not in NEEDS_HUMAN for s in statuses), "not running"),
+    )
+    return " · ".join(f"{n} {what}" for n, what in counts if n) or "nobody here"

@@ -1,0 +1,193 @@
+"""From a `Spawn` effect to what the launcher reads: argv, environment, directory, settings file.
+
+Values of the person's environment are never written: they are in a memory file of the supervisor
+that the launcher opens through /proc. What is on disk is the blueprint's own, and `CREW_*`.
+"""
+
+import json
+import os
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import aiofiles
+
+from orchestrator import failpoints
+from orchestrator.core.effects import Spawn
+from orchestrator.core.launch import Values, build_argv, build_environment, fill, root_slug
+from orchestrator.core.spec import AgentSpec, CliSpec
+from orchestrator.core.state import Agent
+from orchestrator.locations import PACKAGE, SessionPaths
+
+# What belongs to the terminal or the agent that `crew up` was typed in, and not to the person.
+DENIED = (
+    "TMUX",
+    "TMUX_PANE",
+    "STY",
+    "COLUMNS",
+    "LINES",
+    "OLDPWD",
+    "PWD",
+    "SHLVL",
+    "_",
+    "CREW_AGENT",
+    "CREW_RUN",
+    "CREW_SESSION",
+    "CREW_SPOOL",
+    "CREW_FAILPOINT",
+    "CLAUDECODE",
+    "CLAUDE_PID",
+    "CLAUDE_PROJECT_DIR",
+    "CLAUDE_EFFORT",
+    "CLAUDE_CODE_SESSION_ID",
+    "CLAUDE_CODE_ENTRYPOINT",
+    "CLAUDE_CODE_MESSAGING_SOCKET",
+    "CLAUDE_CODE_MESSAGING_TOKEN",
+    "CLAUDE_CODE_CHILD_SESSION",
+)
+HOOK = PACKAGE / "hooks" / "crew-hook"
+# Seconds that an agent waits for one of our hooks: it takes milliseconds.
+HOOK_TIMEOUT = 5
+
+
+class Environment:
+    """The person's environment, held in a memory file that only processes of this user open."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self.values = dict(environ)
+        self._fd = os.memfd_create("crew-environment", os.MFD_CLOEXEC)
+        os.fchmod(self._fd, 0o600)
+        block = b"".join(os.fsencode(f"{name}={value}") + b"\0" for name, value in environ.items())
+        with os.fdopen(os.dup(self._fd), "wb") as file:
+            file.write(block)
+
+    @property
+    def path(self) -> str:
+        return f"/proc/{os.getpid()}/fd/{self._fd}"
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+def values(
+    spec: AgentSpec,
+    cli: CliSpec,
+    paths: SessionPaths,
+    root: str,
+    environ: Mapping[str, str],
+    conversation: str,
+) -> dict[str, str | None]:
+    """What the placeholders of a definition stand for."""
+    found: dict[str, str | None] = {
+        "name": spec.name,
+        "conversation": conversation,
+        "role_prompt": spec.role_prompt or None,
+        "model": spec.model,
+        "mode": spec.mode,
+        "settings": str(paths.settings / f"{spec.name}.json") if cli.hooks else None,
+        "python": sys.executable,
+        "package": str(PACKAGE),
+        "state": str(paths.root),
+        "root": root,
+        "shell": environ.get("SHELL") or "/bin/sh",
+    }
+    found["config"] = _config(cli, {**environ, **spec.env}, found)
+    return found
+
+
+def _config(
+    cli: CliSpec, environ: Mapping[str, str], known: Mapping[str, str | None]
+) -> str | None:
+    """The directory where the CLI keeps its own files."""
+    if cli.config_env and environ.get(cli.config_env):
+        return environ[cli.config_env]
+    if cli.config_dir is None:
+        return None
+    directory = _fill(cli.config_dir, known)
+    if directory.startswith("~/"):
+        return environ.get("HOME", str(Path.home())) + directory[1:]
+    return directory
+
+
+def _fill(text: str, known: Values) -> str:
+    root = known.get("root")
+    return fill(text, {**known, "root_slug": root_slug(root) if root else None})
+
+
+def status_path(cli: CliSpec, known: Mapping[str, str | None], pid: int) -> Path | None:
+    if cli.status_file is None:
+        return None
+    return Path(_fill(cli.status_file.path, {**known, "pid": str(pid)}))
+
+
+def transcript_path(cli: CliSpec, known: Mapping[str, str | None], agent: Agent) -> Path | None:
+    """Where the conversation's transcript is: as the CLI said, else as its definition says."""
+    if agent.transcript:
+        return Path(agent.transcript)
+    if cli.transcript is None:
+        return None
+    return Path(_fill(cli.transcript.path, known))
+
+
+async def prepare(
+    effect: Spawn,
+    paths: SessionPaths,
+    session: str,
+    root: str,
+    environment: Environment,
+) -> tuple[Path, bool, str | None]:
+    """Write the launch order; returns its file, whether it resumes, and the transcript's path."""
+    cli, spec = effect.cli, effect.spec
+    known = values(spec, cli, paths, root, environment.values, effect.conversation)
+    transcript = effect.transcript
+    if transcript is None and cli.transcript is not None:
+        transcript = _fill(cli.transcript.path, known)
+    # Only a conversation that is seen to exist can be resumed.
+    resume = effect.resume and transcript is not None and Path(transcript).is_file()
+    if cli.hooks is not None:
+        settings = json.dumps(hook_settings(cli.hooks.events), indent=1)
+        await _write(paths.settings / f"{spec.name}.json", settings)
+    order = {
+        "argv": build_argv(cli, spec, values=known, resume=resume),
+        "cwd": root,
+        "environ": {
+            **build_environment(cli, spec, values=known),
+            "CREW_SESSION": session,
+            "CREW_AGENT": spec.name,
+            "CREW_RUN": str(effect.run),
+            "CREW_SPOOL": str(paths.spool),
+        },
+        "inherit": environment.path,
+        "inherit_deny": list(DENIED),
+        "path_first": str(paths.bin),
+    }
+    for old in paths.launch.glob(f"{spec.name}.[0-9]*.json"):
+        old.unlink(missing_ok=True)  # of a launch that came to nothing
+    file = paths.launch / f"{spec.name}.{effect.run}.json"
+    await _write(file, json.dumps(order, indent=1))
+    return file, resume, transcript
+
+
+def hook_settings(events: tuple[str, ...]) -> dict[str, object]:
+    """The CLI's own settings that run our hook script at each of `events`."""
+
+    def run(event: str) -> list[dict[str, object]]:
+        command = f"{shlex.quote(str(HOOK))} {shlex.quote(event)}"
+        return [{"hooks": [{"type": "command", "command": command, "timeout": HOOK_TIMEOUT}]}]
+
+    return {"hooks": {event: run(event) for event in events}}
+
+
+async def _write(file: Path, text: str) -> None:
+    """Write a private file whole: a reader sees the old one or the new one."""
+    half = file.with_name(f".{file.name}.half")
+    failpoints.hit("file")
+    async with aiofiles.open(half, "w", opener=private) as out:
+        await out.write(text)
+    failpoints.hit("file")
+    half.replace(file)
+
+
+def private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

@@ -1,0 +1,197 @@
+"""The spool: hooks as files. Each is read once, in order, and unlinked when it is committed.
+
+The files are the truth: a wake-up only says that it is time to look. Consumed files are unlinked
+and bad ones linked elsewhere first, never renamed: watchdog holds back all that follows a rename
+out of a watched directory for half a second.
+
+Nothing here is asynchronous; one thread at a time calls it.
+"""
+
+import contextlib
+import os
+import re
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from orchestrator import failpoints
+from orchestrator.core.dialects import Malformed, parse_hook
+from orchestrator.core.events import HookReceived
+from orchestrator.sources.reading import read_plain, stamp_of
+
+# <agent>.<run>.<hook>.<pid>, with -<n> where a pid came round again.
+FILE_NAME = re.compile(
+    r"(?P<agent>[A-Za-z0-9][A-Za-z0-9_-]{0,31})\.(?P<run>\d{1,9})\.(?P<hook>[A-Za-z]{1,40})"
+    r"\.(?P<pid>\d{1,10})(?:-\d{1,9})?"
+)
+# Bytes. A hook carries what its tool read; ten times the largest seen.
+HOOK_MAX = 10 * 1024 * 1024
+# Files read in one go, so that one flood does not keep other sources waiting.
+ROUND = 256
+# Files read and not yet committed: beyond it the disk is behind, and the rest stays where it is.
+PENDING = 4 * ROUND
+# What could not be read is kept for a person, the newest of it.
+BAD = 100
+# Seconds after which a file in tmp/ is a hook that was killed while it wrote.
+HALF = 60.0
+
+
+class Entry(NamedTuple):
+    """A file of `new/`, in the order in which they are read."""
+
+    mtime_ns: int
+    pid: int
+    name: str
+
+    @property
+    def key(self) -> str:
+        """The identity of the fact in the journal: names come round again, with other times."""
+        return f"hook:{self.name}:{self.mtime_ns}"
+
+
+class Spool:
+    """The hooks in `root/new`. `report` is told once of each file that is no hook."""
+
+    def __init__(self, root: Path, report: Callable[[str], None]) -> None:
+        self.new = root / "new"
+        self._tmp = root / "tmp"
+        self._bad = root / "bad"
+        self._report = report
+        # Listed, still to be read; the next comes last.
+        self._listed: list[Entry] = []
+        # Read, still to be committed.
+        self._pending: dict[str, Entry] = {}
+        # Neither readable nor movable: not tried again.
+        self._refused: set[Entry] = set()
+
+    def sweep(self) -> None:
+        """Remove what killed hooks left half written."""
+        with contextlib.suppress(OSError), os.scandir(self._tmp) as found:
+            for entry in found:
+                with contextlib.suppress(OSError):
+                    if time.time() - entry.stat(follow_symlinks=False).st_mtime > HALF:
+                        os.unlink(entry.path)  # noqa: PTH108 - no object for each of thousands
+
+    def keys(self) -> list[str]:
+        """The keys of all hooks that lie there."""
+        return [entry.key for entry in self._list() if FILE_NAME.fullmatch(entry.name)]
+
+    def forget(self, keys: Collection[str]) -> None:
+        """Unlink files that nobody has read in this life: they are in the journal already."""
+        for entry in self._list():
+            if entry.key in keys:
+                self._unlink(entry)
+
+    def consumed(self, keys: Iterable[str]) -> None:
+        """Unlink files whose events are committed."""
+        for key in keys:
+            entry = self._pending.pop(key, None)
+            if entry is not None:
+                self._unlink(entry)
+
+    def read(self) -> tuple[list[HookReceived], bool]:
+        """The next hooks in order, at most a round, and whether more may be read at once."""
+        if not self._listed:
+            waiting = {entry.name for entry in self._pending.values()}
+            found = [entry for entry in self._list() if entry.name not in waiting]
+            self._refused.intersection_update(found)
+            self._listed = sorted(set(found) - self._refused, reverse=True)
+        events = []
+        room = min(ROUND, PENDING - len(self._pending))
+        while self._listed and room > 0:
+            room -= 1
+            entry = self._listed.pop()
+            event = self._hook(entry)
+            if event is not None:
+                self._pending[entry.key] = entry
+                events.append(event)
+        return events, bool(self._listed) and len(self._pending) < PENDING
+
+    @property
+    def held(self) -> bool:
+        """Whether files wait for earlier ones to be committed."""
+        return bool(self._listed)
+
+    def _list(self) -> Iterator[Entry]:
+        try:
+            with os.scandir(self.new) as found:
+                for item in found:
+                    with contextlib.suppress(FileNotFoundError):
+                        info = item.stat(follow_symlinks=False)
+                        match = FILE_NAME.fullmatch(item.name)
+                        pid = int(match["pid"]) if match else 0
+                        yield Entry(info.st_mtime_ns, pid, item.name)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            self._report(f"{self.new}: hooks cannot be read: {error.strerror}")
+
+    def _hook(self, entry: Entry) -> HookReceived | None:
+        """Read one file; None: it is gone, or was set aside."""
+        match = FILE_NAME.fullmatch(entry.name)
+        if match is None:
+            self._refuse(entry, "is not named as a hook is")
+            return None
+        try:
+            data, _ = read_plain(self.new / entry.name, HOOK_MAX, follow=False)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            self._refuse(entry, error.strerror or str(error))
+            return None
+        found = parse_hook("claude", match["hook"], data)
+        if isinstance(found, Malformed):
+            self._refuse(entry, found.reason)
+            return None
+        at, mono = stamp_of(entry.mtime_ns / 1e9)
+        return HookReceived(
+            at=at,
+            mono=mono,
+            source="hook",
+            key=entry.key,
+            agent=match["agent"],
+            run=int(match["run"]),
+            hook=match["hook"],
+            conversation=found.conversation,
+            transcript=found.transcript,
+            tool=found.tool,
+            argument=found.argument,
+            text=found.text,
+            reason=found.reason,
+            question=found.question,
+            options=found.options,
+            subagent=found.subagent,
+            background=found.background,
+        )
+
+    def _unlink(self, entry: Entry) -> None:
+        failpoints.hit(failpoints.FILE)
+        with contextlib.suppress(OSError):
+            (self.new / entry.name).unlink()
+
+    def _refuse(self, entry: Entry, reason: str) -> None:
+        """Set a file aside, and say so once."""
+        # The name may hold bytes that are no text.
+        name = entry.name.encode("utf-8", "replace").decode()
+        try:
+            self._set_aside(entry.name)
+        except OSError as error:
+            self._refused.add(entry)
+            self._report(f"hook {name!r}: {reason}; it cannot be set aside: {error.strerror}")
+        else:
+            self._report(f"hook {name!r}: {reason}; it was set aside in {self._bad}")
+
+    def _set_aside(self, name: str) -> None:
+        source, target = self.new / name, self._bad / name
+        try:
+            target.unlink(missing_ok=True)
+            target.hardlink_to(source)
+            source.unlink()
+        except OSError:
+            # A directory, or a file system without links: the half second is the lesser evil.
+            source.replace(target)
+        kept = sorted(self._bad.iterdir(), key=lambda path: path.lstat().st_ctime_ns)
+        for path in kept[:-BAD]:
+            with contextlib.suppress(OSError):
+                path.unlink()

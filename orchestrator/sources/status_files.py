@@ -1,0 +1,131 @@
+"""The status file of a CLI: JSON that it rewrites in place whenever its state changes.
+
+A file that does not parse is being written: it is read again, and is never evidence. A file of
+another process that had the same pid is left alone.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from orchestrator.core.events import StatusFileSeen
+from orchestrator.core.spec import StatusFileSpec
+from orchestrator.core.state import Process
+from orchestrator.sources.reading import NotReadable, read_plain, stamp_of
+
+# Bytes; the files are about 700.
+STATUS_MAX = 256 * 1024
+# Characters of what is shown to people.
+TEXT = 200
+# Seconds that a CLI's clock may be before its file's time, which the kernel rounds down.
+SLACK = 1.0
+# A number of this size counts milliseconds, not seconds (the year 5138).
+MILLISECONDS = 1e11
+
+
+class Unfinished(Exception):
+    """The file does not parse: it is being written."""
+
+
+class StatusFile:
+    """The status file of one run of an agent; `path` is its file, `report` is told of the odd."""
+
+    def __init__(
+        self,
+        agent: str,
+        run: int,
+        process: Process,
+        *,
+        spec: StatusFileSpec,
+        path: Path,
+        report: Callable[[str], None],
+    ) -> None:
+        self.agent = agent
+        self.run = run
+        self.process = process
+        self.spec = spec
+        self.path = path
+        self._report = report
+        self._last: object = None
+
+    def is_like(self, other: "StatusFile") -> bool:
+        """Whether both read the same file for the same run."""
+        mine = (self.agent, self.run, self.process, self.spec, self.path)
+        return mine == (other.agent, other.run, other.process, other.spec, other.path)
+
+    def read(self) -> StatusFileSeen | None:
+        """What it says, if that is new. Raises Unfinished."""
+        try:
+            data, info = read_plain(self.path, STATUS_MAX)
+        except FileNotFoundError:
+            return None  # not yet, or removed by the CLI at its end
+        except NotReadable as error:
+            self._report(f"{self.path}: {error}")
+            return None
+        except OSError as error:
+            self._report(f"{self.path}: cannot be read: {error.strerror}")
+            return None
+        try:
+            found = json.loads(data)
+        except (ValueError, RecursionError):
+            raise Unfinished from None
+        if not isinstance(found, dict):
+            raise Unfinished
+        return self._event(found, info.st_mtime) if self._is_ours(found) else None
+
+    def _is_ours(self, found: Mapping[str, Any]) -> bool:
+        return _same(found.get("pid"), self.process.pid) and _same(
+            found.get("procStart"), self.process.start
+        )
+
+    def _event(self, found: Mapping[str, Any], mtime: float) -> StatusFileSeen | None:
+        raw = _text(found.get("status"))
+        if raw is None:
+            return None  # starting: there is no status yet
+        status = self.spec.states.get(raw)
+        if status is None:
+            self._report(f"{self.agent}: its status file says {raw!r}, which no definition knows")
+            return None
+        until = _seconds(found.get("until"))
+        waiting_for, conversation = _text(found.get("waitingFor")), _text(found.get("sessionId"))
+        said = (raw, waiting_for, conversation, until)
+        if said == self._last:
+            return None
+        self._last = said
+        changed = _seconds(found.get("statusUpdatedAt"))
+        sane = changed is not None and 0 < changed <= mtime + SLACK
+        at, mono = stamp_of(changed if sane and changed is not None else mtime)
+        return StatusFileSeen(
+            at=at,
+            mono=mono,
+            source="status",
+            agent=self.agent,
+            run=self.run,
+            status=status,
+            raw=raw,
+            waiting_for=waiting_for,
+            conversation=conversation,
+            until=until,
+        )
+
+
+def _same(found: object, ours: int) -> bool:
+    """Whether a number, or its digits, is ours; what a CLI does not say cannot differ."""
+    return found is None or str(found) == str(ours)
+
+
+def _text(found: object) -> str | None:
+    if not isinstance(found, str) or not found:
+        return None
+    return found[:TEXT].encode("utf-8", "replace").decode()
+
+
+def _seconds(found: object) -> float | None:
+    """Wall clock seconds, from seconds or milliseconds since the epoch."""
+    if not isinstance(found, int | float) or isinstance(found, bool):
+        return None
+    # Outside of this range (also not a number, infinite): no time.
+    if not 0 < found < 1000 * MILLISECONDS:
+        return None
+    return found / 1000 if found > MILLISECONDS else float(found)

@@ -1,0 +1,478 @@
+"""The supervisor process of one session: takes the lock, puts the parts together, recovers, runs.
+
+    python -m orchestrator.supervisor SESSION
+
+reads one line of JSON on its standard input, `{"env": {...}}`, the environment of the person who
+started it, and writes one line: `ready`, `taken` (another supervisor has the session) or
+`error: SENTENCE`. It detaches from nothing: whoever starts it gives it its own process session.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import logging
+import logging.handlers
+import os
+import signal
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from orchestrator import procfs
+from orchestrator.core.effects import AnyEffect
+from orchestrator.core.events import (
+    AnyEvent,
+    EventsMissed,
+    PaneFact,
+    Recovered,
+    ServerLost,
+    SourceDoubted,
+)
+from orchestrator.core.recovery import differs
+from orchestrator.core.reducer import reduce_safely
+from orchestrator.core.state import (
+    NEEDS_HUMAN,
+    Agent,
+    Process,
+    Source,
+    Status,
+    World,
+    empty_world,
+)
+from orchestrator.errors import CrewError, Fenced, TmuxError
+from orchestrator.launching import DENIED, Environment
+from orchestrator.locations import SessionPaths, ensure_private, session_paths
+from orchestrator.logs import start_log
+from orchestrator.requests import Requests
+from orchestrator.runner import Runner
+from orchestrator.runtime import Runtime
+from orchestrator.sinks.publish import Publisher
+from orchestrator.sinks.spare import Spare
+from orchestrator.sinks.store import Loaded, Opened, Store
+from orchestrator.sinks.worker import Worker
+from orchestrator.sources import clock, ipc
+from orchestrator.tmux import bootstrap, panes
+from orchestrator.tmux.link import Link
+from orchestrator.watchers import Watchers
+
+log = logging.getLogger(__name__)
+
+# Seconds between two comparisons of what is with what we think. The one timer of an idle session.
+AUDIT = 30.0
+# A difference that the audit finds is looked at again after this long (s): the event that tells
+# of it may be on its way.
+AUDIT_AGAIN = 1.0
+# Closings are looked at once, this long (s) after the first hint: they come in bursts.
+CLOSING = 0.05
+# Seconds that effects under way are given when the session is down.
+DRAIN = 15.0
+# Seconds between two tries to reach a tmux server that lives and does not answer.
+TMUX_AGAIN = 1.0
+
+
+@contextlib.contextmanager
+def exclusive(paths: SessionPaths) -> Iterator[bool]:
+    """Hold the session's lock; False if another process has it. The kernel drops it at death."""
+    descriptor = os.open(paths.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        yield True
+    finally:
+        os.close(descriptor)
+
+
+class Supervisor:
+    """The parts of one session, put together."""
+
+    def __init__(
+        self,
+        paths: SessionPaths,
+        store: Store,
+        worker: Worker,
+        loaded: Loaded,
+        env: Mapping[str, str],
+    ) -> None:
+        world, seq = loaded.world, loaded.seq
+        self.paths = paths
+        self.spare = Spare(paths.spare)
+        self.environment = Environment(env)
+        self.publisher = Publisher(world)
+        self.publisher.committed = seq
+        self.link = Link(
+            paths,
+            procfs.is_alive,
+            on_lost=self._server_lost,
+            on_closing=self._closing,
+            on_back=self._doubt_tmux,
+        )
+        self.runtime = Runtime(
+            world,
+            seq,
+            store,
+            worker,
+            self.publisher,
+            follow=self._follow,
+            run=self._run,
+            committed=self._committed,
+        )
+        post = self.runtime.post
+        self.requests = Requests(
+            self.publisher,
+            store,
+            worker,
+            post,
+            logs=self._logs,
+            environ=self._set_environment,
+            target=self._target,
+        )
+        self.watchers = Watchers(
+            paths,
+            self.link,
+            world=lambda: self.runtime.world,
+            post=post,
+            already=lambda keys: worker.wait(store.seen, keys),
+            doubt=self._doubt,
+            environment=lambda: self.environment,
+        )
+        self.runner = Runner(
+            paths,
+            self.link,
+            world=lambda: self.runtime.world,
+            post=post,
+            reply=self.requests.reply,
+            finish=self._finish,
+            settle=self.watchers.settle,
+            environment=lambda: self.environment,
+        )
+        self._looking = False
+        self._jobs: set[asyncio.Task[None]] = set()
+
+    # -- what the loop calls ----------------------------------------------------------------------
+
+    def _follow(self, old: World, new: World) -> None:
+        self.watchers.follow(old, new)
+
+    def _run(self, effects: Sequence[AnyEffect]) -> None:
+        self.runner.run(effects)
+
+    def _committed(self, events: Sequence[AnyEvent]) -> None:
+        keys = [e.key for e in events if e.key is not None and e.key.startswith("hook:")]
+        if keys:
+            self.watchers.files.consumed(keys)
+        self.spare.follow(self.runtime.world)
+
+    def _finish(self) -> None:
+        self.runtime.leave("down")
+
+    def leave(self) -> None:
+        """End this process; agents run on."""
+        self.runtime.leave("now")
+
+    # -- what sources call ------------------------------------------------------------------------
+
+    def _job(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._jobs.add(task)
+        task.add_done_callback(self._jobs.discard)
+
+    def _server_lost(self, reason: str) -> None:
+        at, mono = clock.now()
+        self.runtime.post(ServerLost(at=at, mono=mono, source="tmux", reason=reason))
+
+    def _doubt(self, source: Source, reason: str) -> None:
+        at, mono = clock.now()
+        log.warning("%s is doubted: %s", source, reason)
+        self.runtime.post(
+            SourceDoubted(at=at, mono=mono, source="crew", doubted=source, reason=reason)
+        )
+
+    def _doubt_tmux(self) -> None:
+        self._doubt("tmux", "the control client was away")
+
+    def _closing(self) -> None:
+        """Panes may have gone: one look, after the burst."""
+        if not self._looking:
+            self._looking = True
+            asyncio.get_running_loop().call_later(CLOSING, lambda: self._job(self._look()))
+
+    async def _look(self) -> None:
+        self._looking = False
+        with contextlib.suppress(TmuxError):
+            await self.runner.list_panes(audit=False)
+
+    # -- questions that need a pane ---------------------------------------------------------------
+
+    async def _logs(self, agent: Agent, lines: int) -> str:
+        """What the agent's pane shows and has shown; of one that is gone, its last text."""
+        found: list[str] | None = None
+        if agent.pane is not None:
+            with contextlib.suppress(TmuxError):
+                found = await self.link.control.snapshot(agent.pane, history=True)
+        if not found:
+            kept = self.paths.panes / f"{agent.name}.txt"
+            text = await asyncio.to_thread(_read_or_none, kept)
+            found = (text or "").split("\n")
+        found = "\n".join(found).rstrip().split("\n")
+        return "\n".join(found[-lines:] if lines else found)
+
+    async def _target(self, agent: Agent | None) -> Mapping[str, Any]:
+        """Where `crew attach` goes: to `agent`; else to whoever alone needs a person, else to the
+        first of the team."""
+        world = self.runtime.world
+        specs = world.team.agents if world.team is not None else ()
+        team = [world.agents[spec.name] for spec in specs if spec.name in world.agents]
+        there = [a for a in (*team, *world.agents.values()) if a.pane is not None]
+        if world.server is None or not there:
+            if any(a.wanted and a.status in (Status.STARTING, Status.LOST) for a in team):
+                return {"error": "nobody has a pane yet: `crew status` shows how far they are"}
+            return {"error": "nothing runs here to attach to: `crew up` starts the team"}
+        if agent is not None and agent.pane is None:
+            remedy = "" if agent.wanted else f": `crew restart {agent.name}` starts it"
+            return {"error": f"{agent.name} has no pane, it is {agent.status}{remedy}"}
+        if agent is None:
+            needing = [a for a in team if a.status in NEEDS_HUMAN and a.pane is not None]
+            agent = needing[0] if len(needing) == 1 else there[0]
+        return {
+            "socket": str(self.paths.tmux_socket),
+            "session": world.session,
+            "target": agent.pane,
+            "root": world.team.root if world.team is not None else None,
+        }
+
+    def _set_environment(self, environ: Mapping[str, str]) -> None:
+        if environ and dict(environ) != self.environment.values:
+            old, self.environment = self.environment, Environment(environ)
+            # A launcher may still be reading the old one.
+            asyncio.get_running_loop().call_later(60, old.close)
+
+    # -- life -------------------------------------------------------------------------------------
+
+    async def recover(self, epoch: int) -> None:
+        """Find out what lives, and post it: everything else follows from that."""
+        server, found = await self._find_server()
+        if found:
+            self._inherit_environment([p.process for p in found if p.process is not None])
+        at, mono = clock.now()
+        self.runtime.post(
+            Recovered(
+                at=at,
+                mono=mono,
+                source="crew",
+                boot=procfs.boot_id(),
+                epoch=epoch,
+                supervisor=os.getpid(),
+                server=server,
+                panes=tuple(found),
+                jitter=clock.roll(),
+            )
+        )
+
+    async def _find_server(self) -> tuple[Process | None, Sequence[PaneFact]]:
+        """The living tmux server and its panes.
+
+        A server that lives and does not answer is waited for: to take it for gone would launch
+        every agent a second time. Meanwhile what was last recorded is shown, with the reason.
+        """
+        pid = await asyncio.to_thread(bootstrap.server_pid, self.paths)
+        server = procfs.process_of(pid) if pid is not None else None
+        while server is not None and procfs.is_alive(server):
+            try:
+                await self.link.connect(server)
+                found = await panes.list_panes(self.link.control)
+            except TmuxError as error:
+                log.warning("the tmux server does not answer: %s", error)
+                self.publisher.say(tmux=f"the tmux server (pid {server.pid}) does not answer")
+                self.requests.readable.set()
+                await asyncio.sleep(TMUX_AGAIN)
+            else:
+                self.publisher.say(tmux=None)
+                return server, found
+        return None, ()
+
+    def _inherit_environment(self, running: Sequence[Process]) -> None:
+        """Take the environment of `crew up` back from an agent that was started with it.
+
+        Whoever started this supervisor again may be someone else: a script, or an agent.
+        """
+        world = self.runtime.world
+        clis = world.team.clis.values() if world.team is not None else ()
+        ours = {name for a in world.agents.values() for name in a.spec.env} | set(DENIED)
+        ours |= {name for cli in clis for name in cli.launch.env}
+        for process in running:
+            with contextlib.suppress(OSError):
+                block = Path(f"/proc/{process.pid}/environ").read_bytes()
+                pairs = (os.fsdecode(p).partition("=") for p in block.split(b"\0") if p)
+                found = {name: value for name, _, value in pairs}
+                if "CREW_AGENT" not in found:
+                    continue  # Its launcher is still at work: this is tmux's environment.
+                environ = {name: value for name, value in found.items() if name not in ours}
+                environ["PATH"] = environ.get("PATH", "").removeprefix(f"{self.paths.bin}:")
+                self._set_environment(environ)
+                return
+
+    async def audit(self) -> None:
+        """Compare what is with what we think, for ever. What differs twice was missed."""
+        while True:
+            await asyncio.sleep(AUDIT)
+            try:
+                await self._compare()
+            except TmuxError as error:
+                log.info("no audit: %s", error)
+            except Exception:  # it must go on: it is what finds that something else does not
+                log.exception("the audit failed")
+
+    async def _compare(self) -> None:
+        if await self._differs():
+            await asyncio.sleep(AUDIT_AGAIN)
+            await self.runner.list_panes(audit=True)
+        missed = await self.watchers.files.rescan()
+        if missed:
+            log.warning("the audit found %d file events that nothing told of", missed)
+            at, mono = clock.now()
+            self.runtime.post(EventsMissed(at=at, mono=mono, source="audit", count=missed))
+
+    async def _differs(self) -> bool:
+        return differs(self.runtime.world, await panes.list_panes(self.link.control))
+
+    async def run(self, epoch: int) -> None:
+        """Recover, serve, and run the loop to its end."""
+        before = self.publisher.committed
+        await self.recover(epoch)
+        loop = asyncio.create_task(self.runtime.run())
+        while self.publisher.committed == before and not loop.done():
+            changed = asyncio.ensure_future(self.publisher.changed())
+            await asyncio.wait({changed, loop}, return_when=asyncio.FIRST_COMPLETED)
+            changed.cancel()
+            if self.publisher.health["storage"] is not None:
+                # It is read-only: what is known can be shown, nothing is accepted.
+                self.requests.readable.set()
+        self.watchers.follow(empty_world(self.paths.name), self.runtime.world)
+        await self.watchers.files.start()
+        self.requests.readable.set()
+        self.requests.ready.set()
+        audit = asyncio.create_task(self.audit())
+        try:
+            await loop
+        finally:
+            audit.cancel()
+            if self.runtime.leaving == "down":
+                # What agents leave behind is swept by effects that are still under way.
+                await self.runner.drain(DRAIN)
+            for job in self._jobs:
+                job.cancel()
+            await self.watchers.close()
+            await self.link.close()
+            await self.spare.close()
+
+
+def _read_or_none(path: Path) -> str | None:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return None
+
+
+# -- the process ----------------------------------------------------------------------------------
+
+
+def _tell(line: str) -> None:
+    """Say the one line that the starter waits for."""
+    with contextlib.suppress(OSError):
+        os.write(1, line.encode() + b"\n")
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 1)
+    os.dup2(null, 0)
+    os.close(null)
+
+
+async def _serve(paths: SessionPaths, env: Mapping[str, str]) -> None:
+    worker = Worker()
+    store, opened = await worker.call(Store.open, paths.database, now=clock.now()[0])
+    try:
+        epoch = await worker.call(store.take_over)
+        loaded = await worker.call(_load, store, opened, paths)
+        supervisor = Supervisor(paths, store, worker, loaded, env)
+        server = await ipc.serve(paths.socket, supervisor.requests.handle)
+        _link_crew(paths)
+        _tell("ready")
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, supervisor.leave)
+        try:
+            await supervisor.run(epoch)
+        finally:
+            server.close()
+            with contextlib.suppress(FileNotFoundError):
+                paths.socket.unlink()
+    finally:
+        await worker.call(store.close)
+        worker.close()
+
+
+def _load(store: Store, opened: Opened, paths: SessionPaths) -> Loaded:
+    """The world as it was last known; from the spare, where the database was damaged."""
+    if opened.set_aside is not None:
+        spare = Spare(paths.spare).read()
+        log.error(
+            "the database was damaged: it was set aside as %s and a new one was made%s",
+            opened.set_aside,
+            "" if spare is None else ", from the copy of the world",
+        )
+        if spare is not None and spare.session == paths.name:
+            store.save_world(spare, 0)
+    elif opened.log_copy is not None:
+        log.error("part of the database's log could not be read: %s", opened.reason)
+    loaded = store.load(paths.name, reduce_safely)
+    for remark in loaded.remarks:
+        log.error("%s", remark)
+    return loaded
+
+
+def _link_crew(paths: SessionPaths) -> None:
+    """Give agents a directory that holds `crew` alone."""
+    program = Path(sys.executable).with_name("crew")
+    link = paths.bin / "crew"
+    with contextlib.suppress(FileNotFoundError):
+        link.unlink()
+    link.symlink_to(program)
+
+
+def main(arguments: Sequence[str]) -> int:
+    os.umask(0o077)
+    try:
+        paths = session_paths(arguments[0])
+        env = dict(json.loads(sys.stdin.readline() or "{}").get("env") or os.environ)
+        for directory in paths.directories():
+            ensure_private(directory)
+        with exclusive(paths) as ours:
+            if not ours:
+                _tell("taken")
+                return 0
+            start_log(paths.log)
+            log.info("the supervisor started", extra={"pid": os.getpid()})
+            asyncio.run(_serve(paths, env))
+            log.info("the supervisor ended", extra={"pid": os.getpid()})
+    except Fenced as error:
+        log.error("%s", error)
+        return 1
+    except CrewError as error:
+        log.error("%s", error)
+        _tell(f"error: {error}")
+        return error.exit_status
+    except Exception as error:
+        log.exception("the supervisor ended by a defect")
+        _tell(f"error: {type(error).__name__}: {error}")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

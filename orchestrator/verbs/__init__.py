@@ -1,0 +1,1 @@
+"""What each verb of `crew` does: dial, write one line, print."""

@@ -1,0 +1,303 @@
+"""What is watched follows the world: compare the old and the new one, and point the sources.
+
+There is no order to start or end a watch: whichever way an agent came to have a process, a
+terminal or a transcript (launched, adopted, restored), its watches are what its value says.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import aiofiles
+
+from orchestrator import launching
+from orchestrator.core import views
+from orchestrator.core.events import DeadlinePassed, ProcessExited
+from orchestrator.core.screen import Look, read
+from orchestrator.core.spec import CliSpec
+from orchestrator.core.state import NEEDS_HUMAN, Agent, Process, Source, Status, World
+from orchestrator.errors import TmuxError, TmuxGone
+from orchestrator.launching import Environment
+from orchestrator.locations import SessionPaths
+from orchestrator.runner import screen_seen
+from orchestrator.sources import clock
+from orchestrator.sources.files import Files
+from orchestrator.sources.processes import Exits
+from orchestrator.sources.ptys import Screens, Terminals
+from orchestrator.tmux import panes
+from orchestrator.tmux.conf import Colour
+from orchestrator.tmux.link import Link
+
+log = logging.getLogger(__name__)
+
+# Seconds in which tmux is expected to tell an exit status. Most come within 2 ms; some versions
+# lose one in fifty.
+STATUS_SOON, STATUS_LATE = 0.01, 0.5
+STATUS_STEP = 0.005
+# Seconds that the last words of all panes may take when the session ends.
+SETTLE = 2.0
+# Status lines are redrawn at most this often (s).
+MARKS = 0.5
+# Marks that call a person; the others are calm.
+COLOURS: Mapping[Status, Colour] = {Status.BLOCKED: "yellow", Status.FAILED: "red"}
+
+
+class Watchers:
+    """Everything that turns the world's agents into watches."""
+
+    def __init__(
+        self,
+        paths: SessionPaths,
+        link: Link,
+        *,
+        world: Callable[[], World],
+        post: Callable[..., None],
+        already: Callable[[Sequence[str]], set[str]],
+        doubt: Callable[[Source, str], None],
+        environment: Callable[[], Environment],
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        self._paths = paths
+        self._link = link
+        self._world = world
+        self._post = post
+        self._environment = environment
+        self.files = Files(
+            paths.spool,
+            post=lambda events: post(*events),
+            already=already,
+            doubt=doubt,
+            report=_report,
+        )
+        self._exits = Exits(loop, self._exited)
+        self._terminals = Terminals(loop, self._written, _report)
+        self._screens = Screens(loop, self._terminals, self._snapshot, self._screen)
+        self._deadlines = clock.Deadlines(loop, self._due)
+        self._looks: dict[str, tuple[int, Look]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._marking = False
+        self._marked: Process | None = None
+        self._marks: dict[str, str] = {}
+        self._summary: tuple[str, str] | None = None
+
+    def follow(self, old: World, new: World) -> None:
+        """Called by the loop at each change of the world. Never blocks."""
+        if new.deadlines is not old.deadlines:
+            self._deadlines.follow(new.deadlines)
+        if new.team is not old.team and new.team is not None:
+            self.files.watch_edits(new.team.files)
+        if new.agents is old.agents and new.team is old.team:
+            return
+        for name, agent in new.agents.items():
+            before = old.agents.get(name)
+            if before is not agent:
+                self._follow_agent(before, agent, new)
+        for name in old.agents:
+            if name not in new.agents:
+                self._forget(name)
+        self._mark_soon()
+
+    def _follow_agent(self, before: Agent | None, agent: Agent, world: World) -> None:
+        def watched(a: Agent) -> tuple[object, ...]:
+            return a.process, a.run, a.tty, a.transcript, a.conversation
+
+        same = before is not None and watched(before) == watched(agent)
+        if same or world.team is None:
+            return
+        if agent.process is None:
+            self._forget(agent.name)
+            return
+        self._exits.watch(agent.name, agent.run, agent.process)
+        cli = world.team.clis.get(agent.spec.cli)
+        if cli is None:
+            return  # It left the team and is ending.
+        known = launching.values(
+            agent.spec,
+            cli,
+            self._paths,
+            world.team.root,
+            self._environment().values,
+            agent.conversation,
+        )
+        self.files.follow(
+            agent.name,
+            agent.run,
+            cli,
+            process=agent.process,
+            status_path=launching.status_path(cli, known, agent.process.pid),
+            transcript_path=launching.transcript_path(cli, known, agent),
+            since=agent.said["transcript"].at if "transcript" in agent.said else None,
+        )
+        if agent.tty is not None and reads_screen(cli):
+            self._screens.follow(agent.name, agent.tty)
+
+    def _forget(self, name: str) -> None:
+        self._exits.unwatch(name)
+        self.files.unfollow(name)
+        self._screens.unfollow(name)
+        self._looks.pop(name, None)
+
+    def _due(self, name: str, due: float) -> None:
+        at, mono = clock.now()
+        self._post(
+            DeadlinePassed(
+                at=at, mono=mono, source="clock", name=name, due=due, jitter=clock.roll()
+            )
+        )
+
+    # -- deaths -----------------------------------------------------------------------------------
+
+    def _exited(self, name: str, run: int, process: Process) -> None:
+        """A pidfd fired: find out how it ended, and tell."""
+        del process
+        agent = self._world().agents.get(name)
+        pane = agent.pane if agent is not None and agent.run == run else None
+        self._spawn(self._tell_exit(name, run, pane))
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _tell_exit(self, name: str, run: int, pane: str | None) -> None:
+        """Post the death at once, and its exit status as soon as tmux knows it."""
+        at, mono = clock.now()
+        stamp: Mapping[str, Any] = {"at": at, "mono": mono, "source": "process"}
+        known, code, signal, gone = await self._exit_status(pane, STATUS_SOON)
+        common = {"agent": name, "run": run, "jitter": clock.roll(), **stamp}
+        if not known and not gone:
+            self._post(ProcessExited(known=False, **common))
+            known, code, signal, gone = await self._exit_status(pane, STATUS_LATE)
+        self._post(ProcessExited(code=code, signal=signal, pane_gone=gone, **common))
+        if pane is not None and not gone:
+            await self._keep_last_words(name, pane)
+
+    async def _exit_status(
+        self, pane: str | None, within: float
+    ) -> tuple[bool, int | None, int | None, bool]:
+        """(known, code, signal, pane gone) as tmux has it within so many seconds."""
+        if pane is None:
+            return True, None, None, False
+        loop = asyncio.get_running_loop()
+        end = loop.time() + within
+        while True:
+            try:
+                status = await panes.exit_status(self._link.control, pane)
+            except TmuxGone:
+                # The server may be going: whether the pane was closed is not for us to say.
+                return True, None, None, False
+            except (TmuxError, OSError) as error:
+                log.warning("no exit status: %s", error)
+                return True, None, None, False
+            if status is None:
+                return True, None, None, True
+            known, code, signal = status
+            if known or loop.time() >= end:
+                return known, code, signal, False
+            await asyncio.sleep(STATUS_STEP)
+
+    async def _keep_last_words(self, name: str, pane: str) -> None:
+        """Keep what the pane showed: its place may be taken by the next run."""
+        try:
+            lines = await self._link.control.snapshot(pane, history=True)
+            if lines:
+                path = self._paths.panes / f"{name}.txt"
+                async with aiofiles.open(path, "w", opener=launching.private) as file:
+                    await file.write("\n".join(lines).rstrip() + "\n")
+        except (TmuxError, OSError) as error:
+            log.info("the last screen was not kept: %s", error, extra={"agent": name})
+
+    # -- screens ----------------------------------------------------------------------------------
+
+    def _written(self, name: str) -> None:
+        self._screens.written(name)
+
+    async def _snapshot(self, name: str) -> list[str] | None:
+        """What `Screens` takes of an agent's pane when its terminal was written to."""
+        agent = self._world().agents.get(name)
+        if agent is None or agent.pane is None:
+            return None
+        try:
+            return await self._link.control.snapshot(agent.pane)
+        except TmuxError:
+            return None
+
+    def _screen(self, name: str, lines: list[str]) -> None:
+        """A screen changed: an event only when it says something else."""
+        world = self._world()
+        agent = world.agents.get(name)
+        if agent is None or world.team is None or agent.spec.cli not in world.team.clis:
+            return
+        # What stands in the input line is no status: each key would be an event.
+        look = replace(read(lines, world.team.clis[agent.spec.cli].screen), draft=None)
+        # What it said before may be overtaken: by a command typed since, say.
+        if self._looks.get(name) != (agent.run, look) or look.status != agent.status.value:
+            self._looks[name] = (agent.run, look)
+            self._post(screen_seen(name, agent.run, look))
+
+    # -- the status line --------------------------------------------------------------------------
+
+    def _mark_soon(self) -> None:
+        """Show the team in tmux's status line, soon, and only what is different."""
+        if not self._marking:
+            self._marking = True
+            asyncio.get_running_loop().call_later(MARKS, lambda: self._spawn(self._mark()))
+
+    async def _mark(self) -> None:
+        self._marking = False
+        world = self._world()
+        if world.server != self._marked:
+            # A new server knows none of it, and gives its panes the same names.
+            self._marked, self._marks, self._summary = world.server, {}, None
+        try:
+            control = self._link.control
+            # First: a pane that is just gone ends what follows.
+            texts = _texts(world)
+            if texts != self._summary:
+                await panes.set_summary(control, *texts)
+                self._summary = texts
+            for agent in world.agents.values():
+                mark = views.GLYPHS[agent.status]
+                place = f"{agent.pane}"
+                if agent.pane is not None and self._marks.get(place) != mark:
+                    colour = COLOURS.get(agent.status, "default")
+                    await panes.set_mark(control, agent.pane, mark, colour)
+                    self._marks[place] = mark
+        except TmuxGone:
+            self._marked = None
+        except TmuxError as error:
+            log.info("the status line was not changed: %s", error)
+
+    async def settle(self) -> None:
+        """Wait until what was begun is done, such as keeping a dead pane's last words."""
+        if self._tasks:
+            await asyncio.wait(set(self._tasks), timeout=SETTLE)
+
+    async def close(self) -> None:
+        await self.files.stop()
+        self._screens.close()
+        self._terminals.close()
+        self._exits.close()
+        self._deadlines.close()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def _texts(world: World) -> tuple[str, str]:
+    """The team in a few words but for those who need a person, and how many those are."""
+    calm = {n: a for n, a in world.agents.items() if a.status not in NEEDS_HUMAN}
+    needing = len(world.agents) - len(calm)
+    urgent = f"{needing} {'needs' if needing == 1 else 'need'} you" if needing else ""
+    return views.summary(replace(world, agents=calm)) if calm else "", urgent
+
+
+def _report(text: str) -> None:
+    log.warning("%s", text)
+
+
+def reads_screen(cli: CliSpec) -> bool:
+    """Whether the screen is what tells the status: the CLI has nothing better."""
+    return cli.hooks is None and cli.status_file is None

@@ -1,0 +1,149 @@
+"""What agents report: fused into a status, the newest first, whatever the order of reading."""
+
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.core import effects as ef
+from orchestrator.core import events as ev
+from orchestrator.core.reducer import reduce
+from orchestrator.core.state import Doing, Flag, Status
+from tests.core.worlds import agent_spec, of, running
+
+
+def test_a_turn_with_a_tool_and_a_permission() -> None:
+    play = running(agent_spec("a"))
+    play.hook("a", "UserPromptSubmit", text="do it")
+    agent = play.world.agents["a"]
+    assert (agent.status, agent.doing, agent.detail) == (
+        Status.WORKING,
+        Doing.THINKING,
+        "on: do it",
+    )
+    play.hook("a", "PreToolUse", tool="Bash", argument="ls")
+    assert play.world.agents["a"].detail == "Bash: ls"
+    play.hook("a", "PermissionRequest", tool="Bash", argument="ls")
+    agent = play.world.agents["a"]
+    assert agent.status is Status.BLOCKED
+    assert agent.detail == "asks permission: Bash: ls"
+    assert len(of(play, ef.LookAtScreen)) == 1
+    play.status_file("a", "blocked", waiting_for="permission prompt")
+    assert play.world.agents["a"].detail == "asks permission: Bash: ls", "the better text stays"
+    play.give(
+        ev.ScreenSeen(
+            agent="a",
+            run=1,
+            status="blocked",
+            ask="permission",
+            text="Bash command ls",
+            options=(("1", "Yes"), ("2", "No")),
+            **play.stamp("screen"),
+        )
+    )
+    ask = play.world.agents["a"].ask
+    assert ask is not None
+    assert (ask.options, ask.shown) == ((("1", "Yes"), ("2", "No")), "Bash command ls")
+    play.status_file("a", "working")
+    assert play.world.agents["a"].status is Status.WORKING
+    play.hook("a", "Stop", text="done")
+    agent = play.world.agents["a"]
+    assert (agent.status, agent.detail, agent.flags) == (Status.READY, "done", frozenset())
+
+
+def test_an_interrupt_is_told_by_the_status_file_alone() -> None:
+    play = running(agent_spec("a"))
+    play.hook("a", "UserPromptSubmit", text="work")
+    play.status_file("a", "ready")
+    assert play.world.agents["a"].flags == {Flag.INTERRUPTED}
+
+
+def test_a_stop_hook_that_is_read_late_takes_back_the_interrupt() -> None:
+    play = running(agent_spec("a"))
+    play.hook("a", "UserPromptSubmit", text="work")
+    stop = play.now
+    play.now += 1
+    play.status_file("a", "ready")
+    play.hook("a", "Stop", at=stop, text="done")
+    agent = play.world.agents["a"]
+    assert (agent.flags, agent.detail) == (frozenset(), "done")
+
+
+def test_a_sub_agents_end_is_not_the_sessions() -> None:
+    play = running(agent_spec("a"))
+    play.hook("a", "UserPromptSubmit", text="work")
+    play.hook("a", "Stop", subagent="x")
+    assert play.world.agents["a"].status is Status.WORKING
+
+
+def test_background_work_after_the_turn_is_work() -> None:
+    play = running(agent_spec("a"))
+    play.hook("a", "Stop", background=2)
+    agent = play.world.agents["a"]
+    assert (agent.status, agent.doing) == (Status.WORKING, Doing.BACKGROUND)
+
+
+def test_reports_of_an_earlier_run_say_nothing() -> None:
+    play = running(agent_spec("a"))
+    play.give(ev.HookReceived(agent="a", run=0, hook="UserPromptSubmit", **play.stamp("hook")))
+    assert play.world.agents["a"].status is Status.READY
+
+
+def test_a_limit_has_an_end() -> None:
+    play = running(agent_spec("a"))
+    play.status_file("a", "limited", until=1_000_000.0 + play.now + 60)
+    agent = play.world.agents["a"]
+    assert agent.status is Status.LIMITED
+    assert "limit:a" in play.world.deadlines
+    play.status_file("a", "working")
+    assert "limit:a" not in play.world.deadlines
+
+
+def test_a_shell_is_read_from_its_screen() -> None:
+    play = running(agent_spec("s", cli="shell"))
+    play.give(ev.ScreenSeen(agent="s", run=1, status="working", **play.stamp("screen")))
+    assert play.world.agents["s"].status is Status.WORKING
+
+
+def test_conversation_follows_the_cli() -> None:
+    play = running(agent_spec("a"))
+    play.hook("a", "SessionStart", reason="clear", conversation="c2", transcript="/t2")
+    agent = play.world.agents["a"]
+    assert (agent.conversation, agent.transcript) == ("c2", "/t2")
+
+
+HOOKS = ("UserPromptSubmit", "PreToolUse", "PermissionRequest", "PostToolUse", "Stop")
+REPORTS = st.lists(
+    st.tuples(st.sampled_from([*HOOKS, "working", "ready", "blocked"]), st.integers(200, 300)),
+    unique_by=lambda r: r[1],
+    min_size=1,
+    max_size=12,
+)
+
+
+@given(REPORTS, st.data())
+def test_any_order_of_reading_ends_in_the_newest_status(
+    reports: list[tuple[str, int]], data: st.DataObject
+) -> None:
+    """Late, repeated and reordered reports never make a newer status older."""
+    play = running(agent_spec("a"))
+
+    def event(what: str, mono: float) -> ev.AnyEvent:
+        common = {"agent": "a", "run": 1, "at": mono, "mono": mono}
+        if what in HOOKS:
+            return ev.HookReceived(hook=what, tool="Bash", source="hook", **common)  # type: ignore[arg-type] # the dict holds fields of the event
+        return ev.StatusFileSeen(status=what, raw=what, source="status", **common)  # type: ignore[arg-type] # the same
+
+    events = [event(what, float(mono)) for what, mono in reports]
+    in_order = play.world
+    for one in sorted(events, key=lambda e: e.mono):
+        in_order, _ = reduce(in_order, one)
+    shuffled = data.draw(st.permutations(events)) + data.draw(st.permutations(events))
+    world, newest = play.world, play.world.agents["a"].evidence.mono
+    for one in shuffled:
+        world, _ = reduce(world, one)
+        mono = world.agents["a"].evidence.mono
+        assert mono >= newest
+        newest = mono
+    assert world.agents["a"].status is in_order.agents["a"].status
+    assert replace(world.agents["a"].evidence) == in_order.agents["a"].evidence

@@ -1,0 +1,182 @@
+"""A whole crew for a test: the real command line, supervisor, tmux and agents, in an own HOME."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support import alive, wait_until
+
+CREW = Path(sys.executable).with_name("crew")
+
+QUICK = """
+name = "{name}"
+root = "."
+
+[defaults]
+cli = "demo"
+env = {{ DEMO_AGENT_PACE = "0" }}
+
+"""
+
+
+class Crew:
+    """One person's crew. Everything is asked of the command line, as a person would."""
+
+    def __init__(self, home: Path, cwd: Path) -> None:
+        self.home = home
+        self.cwd = cwd
+        self.session = "demo"
+        self.env: dict[str, str] = {
+            "HOME": str(home),
+            "PATH": os.environ["PATH"],
+            "LANG": "C.UTF-8",
+            "TERM": "xterm-256color",
+            "SHELL": "/bin/sh",
+        }
+        for name in ("CREW_TEST_RUN", "COVERAGE_PROCESS_START"):
+            if name in os.environ:
+                self.env[name] = os.environ[name]
+
+    @property
+    def state(self) -> Path:
+        return self.home / ".local/state/crewmux" / self.session
+
+    def run(
+        self,
+        *arguments: str,
+        check: bool = True,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        timeout: float = 30,
+        stdin: str | None = None,
+    ) -> "subprocess.CompletedProcess[str]":
+        """Run `crew ARGUMENTS`; with `check`, its exit status must be 0."""
+        done = subprocess.run(
+            [str(CREW), *arguments],
+            env={**self.env, **(env or {})},
+            cwd=cwd or self.cwd,
+            input=stdin if stdin is not None else "",
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        if check:
+            assert done.returncode == 0, (
+                f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+            )
+        assert "Traceback" not in done.stderr
+        return done
+
+    def blueprint(self, text: str, name: str = "t") -> None:
+        """Write `crew.toml` and trust it; later verbs are about session `name`."""
+        self.session = name
+        (self.cwd / "crew.toml").write_text(QUICK.format(name=name) + text)
+
+    def up(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        return self.run("up", "--trust", *arguments)
+
+    def view(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.run("status", "--json", "-s", self.session).stdout)
+        return found
+
+    def agent(self, name: str) -> dict[str, Any]:
+        return next(a for a in self.view()["agents"] if a["name"] == name)
+
+    def statuses(self) -> dict[str, str]:
+        return {a["name"]: a["status"] for a in self.view()["agents"]}
+
+    def wait(
+        self, look: Callable[[dict[str, Any]], object], what: str, deadline: float = 15
+    ) -> dict[str, Any]:
+        """Wait until `look(view)` is true; returns that view."""
+        views: list[dict[str, Any]] = []
+
+        def found() -> bool:
+            views[:] = [self.view()]
+            return bool(look(views[0]))
+
+        try:
+            wait_until(found, what, deadline)
+        except AssertionError as error:
+            brief = [(a["name"], a["status"], a["detail"]) for a in views[0]["agents"]]
+            raise AssertionError(f"{error}: {brief} {views[0]['messages']}") from None
+        return views[0]
+
+    def wait_status(self, deadline: float = 15, /, **statuses: str) -> dict[str, Any]:
+        """Wait until agents have these statuses; underscores stand for hyphens in names."""
+        wanted = {name.replace("_", "-"): status for name, status in statuses.items()}
+
+        def look(view: dict[str, Any]) -> bool:
+            now = {a["name"]: a["status"] for a in view["agents"]}
+            return all(now.get(name) == status for name, status in wanted.items())
+
+        return self.wait(look, f"{wanted}", deadline)
+
+    def events(self, *arguments: str) -> list[dict[str, Any]]:
+        options = ("--json", "--since", "0", "-s", self.session)
+        out = self.run("events", *options, *arguments).stdout
+        return [json.loads(line) for line in out.splitlines()]
+
+    def supervisor(self) -> int:
+        pid: int = self.view()["supervisor"]["pid"]
+        return pid
+
+    def tmux(self, *arguments: str) -> str:
+        """Ask the session's own tmux server."""
+        return subprocess.run(
+            ["tmux", "-S", str(self.state / "tmux.sock"), *arguments],
+            env=self.env,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+
+    def processes(self) -> list[int]:
+        """Every live process that has this HOME: supervisors, tmux, agents, their tools."""
+        mark = f"HOME={self.home}\0".encode()
+        found = []
+        for directory in Path("/proc").iterdir():
+            if not directory.name.isdigit() or int(directory.name) == os.getpid():
+                continue
+            with contextlib.suppress(OSError):
+                environ = (directory / "environ").read_bytes()
+                if (environ.startswith(mark) or b"\0" + mark in environ) and alive(
+                    int(directory.name)
+                ):
+                    found.append(int(directory.name))
+        return found
+
+    def kill_all(self) -> list[int]:
+        """A power cut: every process at once."""
+        killed: list[int] = []
+        while pids := self.processes():
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            killed += pids
+            wait_until(partial(_all_dead, pids), "killed")
+        return killed
+
+
+def _all_dead(pids: list[int]) -> bool:
+    return not any(alive(pid) for pid in pids)
+
+
+@pytest.fixture
+def crew(home: Path) -> Iterator[Crew]:
+    """A crew in an empty HOME and an empty project; every process of it ends with the test."""
+    project = home / "project"
+    project.mkdir()
+    made = Crew(home, project)
+    yield made
+    made.kill_all()

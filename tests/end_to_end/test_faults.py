@@ -1,0 +1,288 @@
+"""Something hangs, goes away or is done by hand: the agents live on, and what is shown is right."""
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.counts import cannot, measured
+from tests.end_to_end import faults
+from tests.end_to_end.conftest import CREW, Crew
+from tests.support import alive, wait_until
+
+TWO = """
+[[agents]]
+name = "a"
+
+[[agents]]
+name = "b"
+restart = { when = "never" }
+"""
+
+
+# -- the supervisor and tmux hang -----------------------------------------------------------------
+
+
+def memory(pid: int) -> int:
+    """Resident memory, bytes."""
+    text = Path(f"/proc/{pid}/statm").read_text()
+    return int(text.split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def accounts(crew: Crew) -> list[list[float]]:
+    """What the writer wrote: time, bytes so far, longest write of each tenth of a second."""
+    lines = (crew.cwd / "written").read_text().splitlines()
+    return [[float(part) for part in line.split()] for line in lines if line.count(" ") == 2]
+
+
+@pytest.mark.timeout(300)
+def test_a_supervisor_that_hangs_stalls_nobody(
+    crew: Crew, count: Callable[[str, int, int], int]
+) -> None:
+    """It is stopped while a pane writes 1 MB a second; verbs say so; then it catches up."""
+    seconds = count("seconds that the supervisor hangs", 4, 60)
+    faults.define(crew, "writer", faults.WRITER)
+    crew.blueprint(TWO + '[[agents]]\nname = "w"\ncli = "writer"\nenv = {}\n')
+    crew.up("--wait")
+    view = crew.view()
+    wait_until(lambda: len(accounts(crew)) > 5, "the writer writes")
+    begin, size = time.monotonic(), memory(view["server"])
+    with faults.hanging(view["supervisor"]["pid"]):
+        # A turn, and a death, that nobody sees now.
+        pane = crew_pane(view, "a")
+        crew.tmux("send-keys", "-t", pane, "-l", "[[sleep 0.5]] [[say: unseen]]")
+        crew.tmux("send-keys", "-t", pane, "Enter")
+        faults.kill(next(a["pid"] for a in view["agents"] if a["name"] == "b"))
+        asked = time.monotonic()
+        said = crew.run("ls", check=False)
+        assert time.monotonic() - asked < 5
+        assert "did not answer" in said.stdout + said.stderr
+        if seconds > 40:
+            said = crew.run("status", check=False, timeout=40)
+            assert said.returncode == 1
+            assert "did not answer" in said.stderr
+        wait_until(lambda: time.monotonic() - begin > seconds, "it hung long enough", 70)
+        end, grown = time.monotonic(), memory(view["server"]) - size
+    crew.wait_status(2, a="ready", b="exited")
+    measured("supervisor hung: right again after", time.monotonic() - end, "s")
+    told = [account for account in accounts(crew) if begin < account[0] < end]
+    written = (told[-1][1] - told[0][1]) / (told[-1][0] - told[0][0])
+    measured("supervisor hung: a pane's output meanwhile", written / 1e6, "MB/s")
+    measured("supervisor hung: longest write of a pane", max(a[2] for a in told) * 1000, "ms")
+    assert written > 400_000, "the writer went on"
+    assert max(account[2] for account in told) < 1, "no write waited"
+    assert grown < 10_000_000, "tmux kept nothing for us"
+    hooks = [e["hook"] for e in faults.journal(crew, "hook_received") if e["agent"] == "a"]
+    assert hooks.count("UserPromptSubmit") == 1
+    assert hooks.count("Stop") == 1
+
+
+def crew_pane(view: dict[str, object], name: str) -> str:
+    agents = view["agents"]
+    assert isinstance(agents, list)
+    return str(next(a["pane"] for a in agents if a["name"] == name))
+
+
+def test_a_tmux_server_that_hangs(crew: Crew, count: Callable[[str, int, int], int]) -> None:
+    """Whoever asks is answered; when it goes on everything is as it should be, and soon."""
+    seconds = count("seconds that the tmux server hangs", 6, 10)
+    crew.blueprint(TWO)
+    crew.up("--wait")
+    before = {a["name"]: a["pid"] for a in crew.view()["agents"]}
+    begin = time.monotonic()
+    with faults.hanging(crew.view()["server"]):
+        sending = [faults.popen(crew, "send", name, f"[[say: to {name}]]") for name in before]
+        for verb in (["status"], ["why", "a"], ["events"]):
+            asked = time.monotonic()
+            crew.run(*verb)
+            assert time.monotonic() - asked < 2, f"{verb} waited for tmux"
+        for one in sending:
+            _, err = one.communicate(timeout=20)
+            assert one.returncode == 0, err
+        wait_until(lambda: time.monotonic() - begin > seconds, "it hung long enough", 20)
+        end = time.monotonic()
+    crew.wait(lambda v: not v["messages"], "both messages are delivered", 10)
+    measured("tmux hung: messages delivered after", time.monotonic() - end, "s")
+    view = crew.wait_status(5, a="ready", b="ready")
+    assert {a["name"]: a["pid"] for a in view["agents"]} == before
+    for name in before:
+        assert faults.prompts(crew, name) == [f"[[say: to {name}]]"]
+    assert view["missed_events"] == 0
+
+
+@pytest.mark.timeout(300)
+def test_the_control_client_is_killed_again_and_again(
+    crew: Crew, count: Callable[[str, int, int], int]
+) -> None:
+    kills = count("kills of the control client", 6, 200)
+    crew.blueprint(TWO)
+    crew.up("--wait")
+
+    def client() -> int:
+        clients = crew.tmux("list-clients", "-F", "#{client_pid}").split()
+        return int(clients[0]) if clients else 0
+
+    def another(old: int) -> bool:
+        return client() not in (0, old)
+
+    sent, times = [], []
+    for number in range(kills):
+        pid = client()
+        killed = time.monotonic()
+        faults.kill(pid)
+        wait_until(partial(another, pid), "a new client", 5)
+        times.append(time.monotonic() - killed)
+        sent.append(f"[[say: {number}]]")
+        crew.run("send", "a", sent[-1])
+    measured("control client killed: a new one after, worst", max(times), "s")
+    assert max(times) < 1
+    crew.wait(lambda v: not v["messages"], "all are delivered")
+    assert faults.prompts(crew, "a") == sent
+    # What happens while there is no client is seen by the next one.
+    faults.kill(client())
+    crew.tmux("kill-pane", "-t", crew.agent("b")["pane"])
+    crew.wait_status(2, a="ready", b="stopped")
+    assert crew.view()["missed_events"] == 0
+
+
+# -- the clock jumps ------------------------------------------------------------------------------
+
+FAKETIME = (
+    "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1",
+    "/usr/lib/aarch64-linux-gnu/faketime/libfaketime.so.1",
+    "/usr/lib64/faketime/libfaketime.so.1",
+    "/usr/lib/faketime/libfaketime.so.1",
+    "/usr/local/lib/faketime/libfaketime.so.1",
+)
+
+
+def test_the_clock_jumps_by_a_day(crew: Crew) -> None:
+    """No restart, no time-out, no message lost or twice; order is by number."""
+    library = next(filter(os.path.exists, FAKETIME), None)
+    if library is None:
+        cannot("libfaketime is not installed")
+    crew.blueprint(TWO)
+    crew.up("--wait")
+    before = {a["name"]: (a["pid"], a["run"]) for a in crew.view()["agents"]}
+    faults.kill(crew.supervisor())
+    offset = crew.home / "offset"
+    offset.write_text("+0\n")
+    supervisor = faults.supervise(
+        crew,
+        LD_PRELOAD=library,
+        FAKETIME_TIMESTAMP_FILE=str(offset),
+        FAKETIME_NO_CACHE="1",
+        FAKETIME_DONT_FAKE_MONOTONIC="1",
+    )
+    sent = []
+    try:
+        for jump in ("+86400", "-86400", "+0"):
+            offset.write_text(jump + "\n")
+            sent.append(f"[[say: {jump}]]")
+            crew.run("send", "a", sent[-1])
+            crew.wait(lambda v: not v["messages"], f"delivered after {jump}")
+            view = crew.wait_status(a="ready", b="ready")
+            assert view["supervisor"]["pid"] == supervisor.pid
+        assert {a["name"]: (a["pid"], a["run"]) for a in view["agents"]} == before
+        assert faults.prompts(crew, "a") == sent
+        told = [e["at"] for e in faults.journal(crew, "send_requested")]
+        jumps = [round((float(str(at)) - time.time()) / 86400) for at in told]
+        assert jumps == [1, -1, 0], "the clock did jump"
+        seqs = [e["seq"] for e in crew.events()]
+        assert seqs == list(range(seqs[0], seqs[-1] + 1))
+    finally:
+        supervisor.kill()
+        supervisor.wait()
+
+
+# -- terminals ------------------------------------------------------------------------------------
+
+
+def test_the_login_that_started_the_team_goes_away(crew: Crew) -> None:
+    crew.blueprint(TWO)
+    script = f'"{CREW}" up --trust --wait && echo all "is up" && exec sleep 600'
+    login = faults.Login(crew, "/bin/sh", "-c", script)
+    try:
+        wait_until(lambda: b"all is up" in login.shown, "the team is up")
+        before = {a["name"]: a["pid"] for a in crew.view()["agents"]}
+        supervisor, server = crew.supervisor(), crew.view()["server"]
+        lives = (supervisor, server, *before.values())
+        assert not set(lives) & set(login.members())
+        login.hang_up()
+    finally:
+        login.close()
+    assert all(alive(pid) for pid in lives)
+    view = crew.wait_status(a="ready", b="ready")
+    assert (view["supervisor"]["pid"], view["server"]) == (supervisor, server)
+    assert {a["name"]: a["pid"] for a in view["agents"]} == before
+    crew.run("send", "a", "[[say: still here]]")
+    crew.wait(lambda v: not v["messages"], "delivered")
+    again = faults.Login(crew, str(CREW), "attach", "a")
+    try:
+        wait_until(lambda: b"still here" in again.shown, "the agent's window, in another login")
+        again.hang_up()
+    finally:
+        again.close()
+    assert all(alive(pid) for pid in lives)
+
+
+def test_a_storm_of_resizes(crew: Crew, count: Callable[[str, int, int], int]) -> None:
+    """The last size wins, soon; the supervisor makes no work of it."""
+    sizes = count("resizes of an attached terminal", 200, 2000)
+    crew.blueprint(TWO)
+    crew.up("--wait")
+    pane = crew.agent("a")["pane"]
+    look = ("display-message", "-p", "-t", pane, "#{pane_width}x#{pane_height}")
+    login = faults.Login(crew, str(CREW), "attach", "a")
+    try:
+        wait_until(lambda: crew.tmux(*look) == "80x23\n", "attached")
+        seq = crew.events()[-1]["seq"]
+        for number in range(sizes):
+            login.resize(20 + number * 7 % 180, 6 + number * 5 % 60)
+        login.resize(101, 31)
+        resized = time.monotonic()
+        wait_until(lambda: crew.tmux(*look) == "101x30\n", "the last size", 5)
+        measured("resizes: the last one seen after", (time.monotonic() - resized) * 1000, "ms")
+        crew.run("send", "a", "[[say: the right width]]")
+        wait_until(lambda: "the right width" in crew.run("logs", "a").stdout, "the answer")
+        rules = [line for line in crew.run("logs", "a").stdout.splitlines() if "────" in line]
+        assert len(rules[-1]) == 100, "the agent draws to the size that it has"
+        sources = {e["source"] for e in crew.events() if e["seq"] > seq}
+        assert sources <= {"person", "crew", "hook", "status", "transcript"}, sources
+        assert crew.statuses() == {"a": "ready", "b": "ready"}
+    finally:
+        login.close()
+
+
+# -- by hand --------------------------------------------------------------------------------------
+
+
+def test_a_window_closed_by_hand_and_a_shell_left_by_hand(crew: Crew) -> None:
+    crew.blueprint(TWO + '[[agents]]\nname = "s"\ncli = "shell"\nenv = { PS1 = "$ " }\n')
+    crew.up("--wait")
+    view = crew.view()
+    closed = time.time()
+    crew.tmux("kill-window", "-t", crew_pane(view, "a"))
+    view = crew.wait_status(3, a="stopped")
+    agent = view["agents"][0]
+    measured("kill-window: seen after", (agent["since"] - closed) * 1000, "ms")
+    assert agent["since"] - closed < 1
+    assert agent["wanted"] is False
+    left = time.time()
+    crew.tmux("send-keys", "-t", crew_pane(view, "s"), "C-d")
+    view = crew.wait_status(3, s="exited")
+    agent = view["agents"][2]
+    measured("Ctrl-D in a shell: seen after", (agent["since"] - left) * 1000, "ms")
+    assert agent["since"] - left < 1
+    assert agent["exit"] == "exit status 0"
+    assert crew.statuses() == {"a": "stopped", "b": "ready", "s": "exited"}
+    spawned = [e["agent"] for e in faults.journal(crew, "agent_spawned")]
+    assert sorted(map(str, spawned)) == ["a", "b", "s"], "nobody was started again"
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(crew.supervisor(), signal.SIGKILL)
+    assert crew.statuses() == {"a": "stopped", "b": "ready", "s": "exited"}

@@ -1,0 +1,180 @@
+"""The client starts the supervisor: detached, once, and each way to fail is one sentence."""
+
+import fcntl
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from orchestrator import client as client_module
+from orchestrator import start
+from orchestrator.client import Client, NotRunning
+from orchestrator.errors import SupervisorError
+from orchestrator.locations import SessionPaths, session_paths
+from tests import fake_supervisor
+from tests.fake_supervisor import FakeSupervisor, agent
+from tests.support import end
+
+FAKE = str(Path(fake_supervisor.__file__))
+
+
+@pytest.fixture
+def paths(home: Path) -> SessionPaths:
+    return session_paths("demo")
+
+
+@pytest.fixture
+def fake(paths: SessionPaths) -> Iterator[FakeSupervisor]:
+    with FakeSupervisor(paths, agent("boss")) as fake:
+        yield fake
+
+
+@pytest.fixture
+def starting(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Start the fake where the supervisor is started; end what was started."""
+    monkeypatch.setattr(start, "supervisor_argv", lambda name: [sys.executable, "-I", FAKE, name])
+    before = len(start._started)
+    yield
+    for process in start._started[before:]:
+        process.kill()
+        process.wait()
+
+
+# -- starting --------------------------------------------------------------------------------------
+
+
+def test_nothing_listens(paths: SessionPaths) -> None:
+    with pytest.raises(NotRunning):
+        Client.connect(paths, start=False)
+    assert not paths.root.exists(), "looking makes nothing"
+
+
+def test_a_socket_file_without_a_listener_counts_as_nothing(paths: SessionPaths) -> None:
+    with FakeSupervisor(paths):
+        os.link(paths.socket, paths.root / "kept")
+    (paths.root / "kept").rename(paths.socket)
+    with pytest.raises(NotRunning):
+        Client.connect(paths, start=False)
+
+
+def test_the_supervisor_is_started_detached_with_a_small_environment(
+    paths: SessionPaths, starting: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECRET_TOKEN", "s3cret")
+    monkeypatch.setenv("CREW_FAILPOINT", "db:7")
+    environ = {**os.environ, "BIG": "x" * 300_000}
+    with Client.connect(paths, start=True, environ=environ) as client:
+        heard = client.request("ping")
+    assert heard["cwd"] == "/"
+    assert heard["sid"] == heard["pid"], "a process session of its own"
+    assert heard["env"] == environ, "the person's environment, whole, over the pipe"
+    assert "SECRET_TOKEN" not in heard["own"]
+    assert heard["own"]["CREW_FAILPOINT"] == "db:7"
+    assert heard["own"]["HOME"] == os.environ["HOME"]
+
+
+def test_everything_made_for_it_is_private(paths: SessionPaths, starting: None) -> None:
+    with Client.connect(paths, start=True):
+        pass
+    assert paths.log.stat().st_mode & 0o777 == 0o600
+    for directory in (paths.root.parent, *paths.directories()):
+        assert directory.stat().st_mode & 0o777 == 0o700, directory
+
+
+def test_two_at_once_reach_one_supervisor(paths: SessionPaths, starting: None) -> None:
+    pids: list[int] = []
+
+    def ask() -> None:
+        with Client.connect(paths, start=True) as client:
+            pids.append(client.request("ping")["pid"])
+
+    threads = [threading.Thread(target=ask) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(pids) == 3
+    assert len(set(pids)) == 1
+
+
+@pytest.mark.parametrize(
+    ("how", "sentence"),
+    [
+        ("error", "^the disk is full$"),
+        ("die", r"the supervisor of demo ended at its start: see /.*supervisor\.log"),
+        ("hang", r"the supervisor of demo was not ready in time and was ended: see /.*\.log"),
+        ("deaf", r"the supervisor of demo was not ready in time and was ended: see /.*\.log"),
+    ],
+)
+def test_a_start_that_fails_is_one_sentence(
+    paths: SessionPaths,
+    starting: None,
+    monkeypatch: pytest.MonkeyPatch,
+    how: str,
+    sentence: str,
+) -> None:
+    monkeypatch.setenv("CREW_TEST_START", how)
+    if how in ("hang", "deaf"):
+        monkeypatch.setattr(client_module, "START", 1.0)
+    environ = {**os.environ, "BIG": "x" * 300_000}
+    with pytest.raises(SupervisorError, match=sentence):
+        Client.connect(paths, start=True, environ=environ)
+    assert start._started[-1].poll() is not None, "nothing half started is left"
+    if how == "die":
+        assert "something went wrong" in paths.log.read_text()
+
+
+def test_a_lock_that_is_held_without_a_listener_is_said_so(
+    paths: SessionPaths, starting: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with FakeSupervisor(paths):
+        pass  # makes the directories
+    monkeypatch.setattr(client_module, "START", 1.0)
+    with paths.lock.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(SupervisorError, match=r"could not be reached within 1 s: see /"):
+            Client.connect(paths, start=True)
+
+
+def test_a_program_that_cannot_be_run(paths: SessionPaths, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(start, "supervisor_argv", lambda name: ["/no/such/program", name])
+    with pytest.raises(SupervisorError, match="the supervisor of demo cannot be started: No such"):
+        Client.connect(paths, start=True)
+
+
+def test_a_log_that_is_a_link_is_refused(paths: SessionPaths, starting: None) -> None:
+    with FakeSupervisor(paths):
+        pass
+    paths.log.symlink_to("/dev/null")
+    with pytest.raises(SupervisorError, match=r"supervisor\.log: cannot be written"):
+        Client.connect(paths, start=True)
+
+
+def test_the_command_is_isolated_from_the_current_directory() -> None:
+    assert start.supervisor_argv("demo") == [
+        sys.executable,
+        "-I",
+        "-m",
+        "orchestrator.supervisor",
+        "demo",
+    ]
+
+
+def test_wait_closed_waits_for_the_process_too(paths: SessionPaths) -> None:
+    with fake_supervisor.process("demo") as pid, Client.connect(paths, start=False) as client:
+        client.request("ping")
+        assert not client.wait_closed(0.05)
+        end(pid)
+        assert client.wait_closed(10)
+
+
+def test_a_supervisor_that_hung_up_and_lives_is_not_gone(
+    paths: SessionPaths, fake: FakeSupervisor
+) -> None:
+    with Client.connect(paths, start=False) as client:
+        client.request("ping")
+        fake.leave()
+        assert not client.wait_closed(0.2)

@@ -1,0 +1,209 @@
+"""Each defence is taken out in turn, and the test that stands for it must fail.
+
+A line of the code is changed in a copy of the package; the named tests run against the copy. A
+mutation that survives is a defence that no test stands for.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.counts import FULL
+
+ROOT = Path(__file__).parent.parent
+
+
+class Mutation(NamedTuple):
+    """`old` in `file` becomes `new`: then a test of `tests` named like `name` fails."""
+
+    what: str
+    file: str
+    old: str
+    new: str
+    tests: str
+    name: str = ""
+
+
+CORE = "tests/core/test_reducer.py"
+REPORTS = "tests/core/test_reports.py"
+OUTBOX = "tests/core/test_outbox.py"
+MUTATIONS = (
+    Mutation(
+        "a late report changes nothing that is newer",
+        "core/reports.py",
+        "if event.mono < agent.evidence.mono:",
+        "if False:",
+        REPORTS,
+        "any_order",
+    ),
+    Mutation(
+        "reports of an earlier run say nothing",
+        "core/reports.py",
+        "if agent is None or team is None or agent.run != event.run:",
+        "if agent is None or team is None:",
+        REPORTS,
+        "earlier_run",
+    ),
+    Mutation(
+        "a sub-agent's hooks are not the session's",
+        "core/reports.py",
+        "    if event.subagent:\n        return None\n",
+        "",
+        REPORTS,
+        "sub_agents",
+    ),
+    Mutation(
+        "nothing is typed to who is not ready",
+        "core/outbox.py",
+        "agent.status is not Status.READY or",
+        "",
+        OUTBOX,
+        "who_works_or_asks",
+    ),
+    Mutation(
+        "without proof nothing is typed twice",
+        "core/outbox.py",
+        'elif event.verdict == "absent" and message.attempts < ATTEMPTS:',
+        'elif event.verdict in ("absent", "unknown") and message.attempts < ATTEMPTS:',
+        OUTBOX,
+        "never_typed_without_proof",
+    ),
+    Mutation(
+        "another prompt is no receipt",
+        "core/outbox.py",
+        "return sent == got or (cut and sent.startswith(got))",
+        "return sent in got or (cut and sent.startswith(got))",
+        OUTBOX,
+        "another_prompt",
+    ),
+    Mutation(
+        "what is compared is what is typed",
+        "core/outbox.py",
+        "text=clean_text(text),",
+        "text=text,",
+        OUTBOX,
+        "what_is_compared",
+    ),
+    Mutation(
+        "a crash loop ends",
+        "core/agents.py",
+        "if len(recent) >= policy.limit:",
+        "if False:",
+        CORE,
+        "crash_loop",
+    ),
+    Mutation(
+        "who outlived its pane is ended before its conversation goes on",
+        "core/agents.py",
+        "end_first=previous,",
+        "end_first=None,",
+        CORE,
+        "loss_of_the_server or survivor or seemed_dead",
+    ),
+    Mutation(
+        "the server's death is not the agents'",
+        "core/agents.py",
+        "by_server = recent and",
+        "by_server = False and",
+        CORE,
+        "loss_of_the_server",
+    ),
+    Mutation(
+        "a pane that nobody knows is closed",
+        "core/recovery.py",
+        "        if is_stray(step.world, pane):\n",
+        "        if False:\n",
+        CORE,
+        "repeats_a_launch",
+    ),
+    Mutation(
+        "a launch that was under way is adopted",
+        "core/recovery.py",
+        "if in_flight and pane is not None and pane.process is not None and not pane.dead:",
+        "if False and pane is not None and pane.process is not None:",
+        CORE,
+        "nobody_heard_of",
+    ),
+    Mutation(
+        "two answers press one key",
+        "core/reducer.py",
+        "if agent.answering is not None:\n        step.refuse",
+        "if False:\n        step.refuse",
+        CORE,
+        "two_answers",
+    ),
+    Mutation(
+        "a run's number is never used again",
+        "core/agents.py",
+        "run=step.world.runs.get(spec.name, 0),",
+        "run=0,",
+        CORE,
+        "old_team",
+    ),
+    Mutation(
+        "no effect before its event is on disk",
+        "runtime.py",
+        "            self._retry_at = loop.time() + RETRY\n            return\n",
+        "            self._retry_at = loop.time() + RETRY\n            self._run(effects)\n"
+        "            return\n",
+        "tests/test_runtime.py",
+        "full_disk",
+    ),
+    Mutation(
+        "a supervisor that was replaced writes nothing",
+        "sinks/store.py",
+        "if epoch != self._epoch:",
+        "if False:",
+        "tests/test_runtime.py",
+        "replaced",
+    ),
+    Mutation(
+        "a reused pid is not the process",
+        "procfs.py",
+        "start_of(process.pid) == process.start",
+        "start_of(process.pid) is not None",
+        "tests/sources/test_processes.py",
+        "later_process or process_of",
+    ),
+    Mutation(
+        "a paste cannot be broken out of",
+        "core/paste.py",
+        'return character in _KEPT_CONTROLS or unicodedata.category(character) != "Cc"',
+        "return True",
+        "tests/tmux/test_protocol.py",
+        "clean",
+    ),
+)
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS if FULL else MUTATIONS[:3], ids=lambda m: m.what)
+def test_a_defence_that_is_taken_out_is_missed(mutation: Mutation, tmp_path: Path) -> None:
+    for part in ("orchestrator", "tests"):
+        ignore = shutil.ignore_patterns("__pycache__", "end_to_end", "payloads", "screens")
+        shutil.copytree(ROOT / part, tmp_path / part, ignore=ignore)
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    file = tmp_path / "orchestrator" / mutation.file
+    text = file.read_text()
+    assert text.count(mutation.old) == 1, "the line that is changed is there, once"
+    file.write_text(text.replace(mutation.old, mutation.new))
+    options = ["-q", "-x", "-p", "no:cacheprovider", "-p", "no:randomly"]
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", *options, mutation.tests, "-k", mutation.name],
+        cwd=tmp_path,
+        env={
+            **{k: v for k, v in os.environ.items() if not k.startswith("PYTEST")},
+            "PYTHONPATH": str(tmp_path),
+            "PYTHONDONTWRITEBYTECODE": "1",
+        },
+        capture_output=True,
+        text=True,
+        timeout=55,
+        check=False,
+    )
+    assert run.returncode == 1, f"it survived:\n{run.stdout[-2000:]}{run.stderr[-500:]}"
+    assert " failed" in run.stdout

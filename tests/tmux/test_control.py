@@ -1,0 +1,336 @@
+"""The control client against a real server: framing, errors, time-outs, death, snapshots."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from orchestrator.errors import TmuxError, TmuxGone
+from orchestrator.locations import SessionPaths
+from orchestrator.tmux.control import Control
+from tests.support import alive
+from tests.tmux.conftest import Heard, connect, printing_pane, until
+
+ECHO = ["display-message", "-p"]
+
+
+async def shown(control: Control, pane: str, needle: str) -> list[str]:
+    """The pane's lines, once they hold `needle`."""
+
+    async def look() -> list[str] | None:
+        lines = await control.snapshot(pane)
+        return lines if lines and any(needle in line for line in lines) else None
+
+    found = await until(look, f"{needle!r} in {pane}")
+    assert found
+    return found
+
+
+def told(heard: Heard) -> Callable[[], Awaitable[list[str]]]:
+    async def look() -> list[str]:
+        return heard.gone
+
+    return look
+
+
+def memory_files() -> int:
+    """How many of our descriptors are memory files."""
+    count = 0
+    for fd in Path("/proc/self/fd").iterdir():
+        try:
+            count += "memfd:crew" in str(fd.readlink())
+        except FileNotFoundError:
+            continue
+    return count
+
+
+async def test_each_command_has_its_own_lines(control: Control) -> None:
+    chain = ([*ECHO, "one"], ["set-option", "-g", "@x", "y"], [*ECHO, "a;b 'c' \"#{@x}\" $HOME ~"])
+    assert await control.run(*chain) == [(b"one",), (), (b"a;b 'c' \"y\" $HOME ~",)]
+
+
+async def test_an_empty_chain_is_refused_and_does_not_detach_the_client(control: Control) -> None:
+    nothings: list[list[list[str]]] = [[], [[]]]
+    for nothing in nothings:
+        with pytest.raises(ValueError, match="empty"):
+            await control.run(*nothing)
+    assert await control.run([*ECHO, "here"]) == [(b"here",)]
+
+
+async def test_an_error_ends_the_chain_and_the_next_call_is_right(control: Control) -> None:
+    calls = [
+        control.run([*ECHO, "a"], ["kill-pane", "-t", "%999"], ["set-option", "-g", "@done", "1"]),
+        control.run([*ECHO, "b"]),
+        control.run(["nonsense"], [*ECHO, "c"]),
+        control.run(["set-option", "-g", "no-such-option", "1"]),
+        control.run([*ECHO, "d"], [*ECHO, "e#{@done}"]),
+    ]
+    broken, b, nonsense, option, last = await asyncio.gather(*calls, return_exceptions=True)
+    assert isinstance(broken, TmuxError)
+    assert broken.command == "kill-pane -t %999"
+    assert "can't find pane" in broken.output
+    assert b == [(b"b",)]
+    assert isinstance(nonsense, TmuxError)
+    assert "unknown command" in nonsense.output
+    assert isinstance(option, TmuxError)
+    assert last == [(b"d",), (b"e",)]
+
+
+async def test_many_calls_at_once_each_get_their_own_answer(control: Control) -> None:
+    calls = (control.run([*ECHO, f"x{n}"], [*ECHO, f"y{n}"]) for n in range(300))
+    answers = await asyncio.gather(*calls)
+    assert answers == [[(f"x{n}".encode(),), (f"y{n}".encode(),)] for n in range(300)]
+
+
+words = st.text(st.characters(exclude_categories=("Cc", "Cs")), min_size=1, max_size=40)
+
+
+async def test_every_quoted_word_arrives_as_it_was(control: Control, home: Path) -> None:
+    examples: list[str] = ["%3", "~", "#{pid}", "$HOME", ";", "a;", "'", '"', "\\", "-x", "{", "}"]
+
+    @settings(suppress_health_check=list(HealthCheck), max_examples=300)
+    @given(words)
+    def gather(word: str) -> None:
+        examples.append(word)
+
+    await asyncio.to_thread(gather)
+    file = home / "word"
+    for word in examples:
+        # By way of a file: what tmux prints of a buffer has escapes.
+        await control.run(
+            ["set-buffer", "-b", "word", "--", word], ["save-buffer", "-b", "word", str(file)]
+        )
+        assert file.read_text() == word
+
+
+async def test_windows_are_told_of(control: Control, heard: Heard, home: Path) -> None:
+    pane = await printing_pane(control, home, "x")
+    await control.run(["kill-pane", "-t", pane])
+
+    async def both() -> bool:
+        return {"window-add", "unlinked-window-close"} <= heard.names()
+
+    await until(both, "both notifications")
+    assert "output" not in heard.names()
+
+
+async def test_a_callback_that_fails_does_not_break_the_client(
+    server: int, paths: SessionPaths, home: Path
+) -> None:
+    failed: list[str] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: failed.append(str(context.get("exception"))))
+
+    def fail(_: object) -> None:
+        raise RuntimeError("in the callback")
+
+    control = await Control.connect(paths.tmux_socket, "_crew", fail, lambda _: None)
+    pane = await printing_pane(control, home, "x")
+    await control.run(["kill-pane", "-t", pane])
+    assert await control.run([*ECHO, "still here"]) == [(b"still here",)]
+    assert "in the callback" in failed
+    await control.close()
+
+
+FORGED = "\r\n".join(
+    f"%end {n} {n} 1\r\n%error 1 {n} 1\r\n%begin 1 {n} 1\r\n%exit\r\n%window-close @{n}"
+    for n in range(4)
+)
+
+
+async def test_forged_lines_on_a_screen_are_text_and_nothing_else(
+    control: Control, heard: Heard, home: Path
+) -> None:
+    pane = await printing_pane(control, home, FORGED + "\r\nlast")
+    lines = await shown(control, pane, "last")
+    assert lines[: FORGED.count("\n") + 1] == FORGED.split("\r\n")
+    assert await control.run([*ECHO, "in step"]) == [(b"in step",)]
+    assert not {"exit", "window-close"} & heard.names()
+    assert heard.gone == []
+
+
+async def test_a_snapshot_is_what_the_screen_shows(control: Control, home: Path) -> None:
+    texts = [
+        "漢字かな交じり",
+        "e\u0301 a\u0308 combining",
+        "a😀b",
+        "— „quotes“ ✳ ❯",
+        " indent\ttab",
+    ]
+    pane = await printing_pane(control, home, "\r\n".join([*texts, "last"]))
+    lines = await shown(control, pane, "last")
+    assert lines[:4] == texts[:4]
+    assert lines[4].split() == texts[4].split()
+    assert len(lines) == 45
+
+
+async def test_a_snapshot_with_history_and_with_colours(control: Control, home: Path) -> None:
+    text = "".join(f"line {n}\r\n" for n in range(200)) + "\x1b[31mred\x1b[m last"
+    pane = await printing_pane(control, home, text)
+    assert "red last" in await shown(control, pane, "last")
+    whole = await control.snapshot(pane, history=True)
+    assert whole is not None
+    assert [line for line in whole if line.startswith("line")] == [f"line {n}" for n in range(200)]
+    coloured = await control.snapshot(pane, escapes=True)
+    assert coloured is not None
+    assert any("\x1b[31mred" in line for line in coloured)
+
+
+async def test_snapshots_side_by_side_do_not_mix(control: Control, home: Path) -> None:
+    panes = [await printing_pane(control, home, f"pane {n}.") for n in range(4)]
+    for n, pane in enumerate(panes):
+        await shown(control, pane, f"pane {n}.")
+    seen = await asyncio.gather(*(control.snapshot(pane) for pane in panes * 5))
+    assert [lines and lines[0] for lines in seen] == [f"pane {n}." for n in range(4)] * 5
+    assert memory_files() == 0
+
+
+async def test_no_pane_no_snapshot_and_nothing_stays_behind(control: Control, home: Path) -> None:
+    assert await control.snapshot("%999") is None
+    pane = await printing_pane(control, home, "x")
+    await control.snapshot(pane)
+    await control.run(["kill-pane", "-t", pane])
+    assert await control.snapshot(pane) is None
+    assert await control.run(["list-buffers"]) == [()]
+    assert memory_files() == 0
+
+
+async def test_a_snapshot_that_did_not_arrive_whole_is_none(
+    control: Control, monkeypatch: pytest.MonkeyPatch, home: Path
+) -> None:
+    pane = await printing_pane(control, home, "x")
+    # What a full disk leaves: nothing, and no error from tmux.
+    monkeypatch.setattr("orchestrator.tmux.control.os.pread", lambda *_: b"")
+    assert await control.snapshot(pane) is None
+
+
+async def test_a_server_that_hangs_costs_the_caller_its_time_limit_and_no_step(
+    control: Control, server: int, home: Path
+) -> None:
+    pane = await printing_pane(control, home, "kept")
+    await shown(control, pane, "kept")
+    os.kill(server, signal.SIGSTOP)
+    try:
+        begin = time.monotonic()
+        with pytest.raises(TmuxError, match=r"no answer within 0\.1 s"):
+            await control.run(["set-option", "-g", "@late", "yes"], [*ECHO, "late"], timeout=0.1)
+        with pytest.raises(TmuxError, match="no answer"):
+            await control.snapshot(pane, timeout=0.1)
+        assert time.monotonic() - begin < 2
+        # tmux will still write to the snapshot's descriptor: nothing else may get its number.
+        assert memory_files() == 1
+        waiting = asyncio.ensure_future(control.run([*ECHO, "mine"]))
+        await asyncio.sleep(0)
+    finally:
+        os.kill(server, signal.SIGCONT)
+    assert await waiting == [(b"mine",)]
+    assert await control.run([*ECHO, "#{@late}"]) == [(b"yes",)]
+    assert memory_files() == 0
+    assert "kept" in await shown(control, pane, "kept")
+
+
+async def test_a_cancelled_call_leaves_the_others_in_step(control: Control) -> None:
+    first = asyncio.ensure_future(control.run([*ECHO, "first"]))
+    second = asyncio.ensure_future(control.run([*ECHO, "second"]))
+    await asyncio.sleep(0)
+    first.cancel()
+    assert await second == [(b"second",)]
+
+
+async def test_calls_that_nobody_answers_do_not_pile_up(
+    control: Control, server: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.tmux.client.MAX_WAITING", 5)
+    os.kill(server, signal.SIGSTOP)
+    try:
+        for _ in range(5):
+            with pytest.raises(TmuxError, match="no answer"):
+                await control.run([*ECHO, "x"], timeout=0.01)
+        with pytest.raises(TmuxError, match="not sent"):
+            await control.run([*ECHO, "x"])
+    finally:
+        os.kill(server, signal.SIGCONT)
+
+
+async def test_a_killed_server_ends_waiting_calls_and_is_told_once(
+    control: Control, server: int, heard: Heard
+) -> None:
+    os.kill(server, signal.SIGSTOP)
+    waiting = [asyncio.ensure_future(control.run([*ECHO, "x"])) for _ in range(3)]
+    await asyncio.sleep(0)
+    os.kill(server, signal.SIGKILL)
+    begin = time.monotonic()
+    answers = await asyncio.gather(*waiting, return_exceptions=True)
+    assert time.monotonic() - begin < 1
+    assert all(isinstance(answer, TmuxGone) for answer in answers)
+    with pytest.raises(TmuxGone):
+        await control.run([*ECHO, "x"])
+    with pytest.raises(TmuxGone):
+        await control.snapshot("%0")
+    await control.close()
+    assert len(heard.gone) == 1
+
+
+async def test_a_killed_client_is_told_although_the_server_hangs(
+    control: Control, server: int, heard: Heard
+) -> None:
+    os.kill(server, signal.SIGSTOP)
+    try:
+        os.kill(control.pid, signal.SIGKILL)
+        with pytest.raises(TmuxGone):
+            await control.run([*ECHO, "x"])
+        await until(told(heard), "the end of the client")
+    finally:
+        os.kill(server, signal.SIGCONT)
+
+
+async def test_a_server_that_ends_in_order_is_told_too(control: Control, heard: Heard) -> None:
+    await control.run(["kill-server"])
+    await until(told(heard), "the end of the client")
+    with pytest.raises(TmuxGone):
+        await control.run([*ECHO, "x"])
+
+
+async def test_close_ends_the_process_and_is_no_loss(
+    server: int, paths: SessionPaths, heard: Heard
+) -> None:
+    control = await connect(paths, heard)
+    pid = control.pid
+    assert os.getpgid(pid) == pid
+    assert Path(f"/proc/{pid}/environ").read_bytes().count(b"=") <= 2
+    await control.close()
+    assert not alive(pid)
+    assert heard.gone == []
+    await control.close()
+    with pytest.raises(TmuxGone, match="closed"):
+        await control.run([*ECHO, "x"])
+
+
+async def test_close_is_bounded_when_the_server_hangs(
+    server: int, paths: SessionPaths, heard: Heard
+) -> None:
+    control = await connect(paths, heard)
+    pid = control.pid
+    os.kill(server, signal.SIGSTOP)
+    try:
+        begin = time.monotonic()
+        await control.close()
+        assert time.monotonic() - begin < 5
+        assert not alive(pid)
+    finally:
+        os.kill(server, signal.SIGCONT)
+
+
+async def test_nothing_to_attach_to(server: int, paths: SessionPaths, home: Path) -> None:
+    gone: list[str] = []
+    for socket, session in ((home / "none.sock", "_crew"), (paths.tmux_socket, "nobody")):
+        with pytest.raises(TmuxGone, match=r"can't find session|error connecting|no server"):
+            await Control.connect(socket, session, lambda _: None, gone.append)
+    assert gone == []
+    assert not (home / "none.sock").exists()
