@@ -18,7 +18,7 @@ from orchestrator.core.effects import Spawn
 from orchestrator.core.launch import Values, build_argv, build_environment, fill, root_slug
 from orchestrator.core.spec import AgentSpec, CliSpec
 from orchestrator.core.state import Agent
-from orchestrator.locations import PACKAGE, SessionPaths
+from orchestrator.locations import PACKAGE, SessionPaths, login_shell
 
 # What belongs to the terminal or the agent that `crew up` was typed in, and not to the person.
 DENIED = (
@@ -90,7 +90,7 @@ def values(
         "package": str(PACKAGE),
         "state": str(paths.root),
         "root": root,
-        "shell": environ.get("SHELL") or "/bin/sh",
+        "shell": login_shell(environ),
     }
     found["config"] = _config(cli, {**environ, **spec.env}, found)
     return found

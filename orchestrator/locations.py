@@ -1,8 +1,10 @@
 """Every path, decided once. Nothing here reads or writes a file but `ensure_private`."""
 
 import os
+import pwd
 import re
 import stat
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +40,16 @@ def _xdg(variable: str, default: str) -> Path:
     # The XDG specification: a relative path is invalid and to be ignored.
     base = Path(value) if value.startswith("/") else Path.home() / default
     return base / "crewmux"
+
+
+def login_shell(environ: Mapping[str, str]) -> str:
+    """The person's own shell, found as tmux finds it: `$SHELL`, else the password database's."""
+    if environ.get("SHELL"):
+        return environ["SHELL"]
+    try:
+        return pwd.getpwuid(os.getuid()).pw_shell or "/bin/sh"
+    except KeyError:  # a container may run as a user whom nobody knows
+        return "/bin/sh"
 
 
 def state_root() -> Path:

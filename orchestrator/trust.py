@@ -147,7 +147,7 @@ def _values(
     return itself | {
         "root": root,
         "root_slug": launch.root_slug(root),
-        "shell": environ.get("SHELL") or "/bin/sh",
+        "shell": locations.login_shell(environ),
         "role_prompt": "{role_prompt}" if agent.role_prompt else None,
         "model": agent.model,
         "mode": agent.mode,

@@ -36,7 +36,7 @@ class Screen:
 
     def close(self) -> None:
         """Leave a clean line behind what was printed."""
-        self._write(self._to_top() + "\x1b[J" + PASTE_OFF)
+        self._write(self._to_top(self._size()[0]) + "\x1b[J" + PASTE_OFF)
         self._drawn = Picture([], (0, 0))
         if self._saved is not None:
             with contextlib.suppress(termios.error):
@@ -44,11 +44,13 @@ class Screen:
 
     def draw(self, view: View) -> None:
         """Show what was printed since the last time, and the live rows below it."""
+        # Before the size is read: a signal that comes while this draws asks for one more drawing.
+        asked, view.dirty = view.dirty, False
         columns, height = self._size()
-        top = self._to_top()
+        top = self._to_top(columns)
         printed = view.take_printed(columns - 1)
         picture = view.picture(columns - 1, height)
-        if not printed and picture == self._drawn and not view.dirty:
+        if not printed and picture == self._drawn and not asked:
             return
         # The whole line is cleared first: a terminal may count cells that are only cleared from a
         # place on as a part of the line, and fold them when it becomes narrower.
@@ -58,14 +60,12 @@ class Screen:
         place = "\r" + (f"\x1b[{up}A" if up else "") + (f"\x1b[{column}C" if column else "")
         self._write(top + lines + "\x1b[J" + place)
         self._drawn = picture
-        view.dirty = False
 
-    def _to_top(self) -> str:
+    def _to_top(self, columns: int) -> str:
         """From where the cursor was left to the first live row.
 
         A terminal that became narrower has folded the rows that no longer fit.
         """
-        columns = self._size()[0]
         row, column = self._drawn.cursor
         up = sum(_height(above, columns) for above in self._drawn.rows[:row]) + column // columns
         return "\r" + (f"\x1b[{up}A" if up else "")

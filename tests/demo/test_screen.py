@@ -3,11 +3,15 @@
 The recorded screens below `tests/screens/demo/` were taken from the agent as it is.
 """
 
+import os
+import pty
 from pathlib import Path
 
 import pytest
 
 from orchestrator.core.screen import Look, read
+from orchestrator.demo.screen import Screen
+from orchestrator.demo.view import Picture, View
 from tests.demo.conftest import Demo, screen_spec
 from tests.support import wait_until
 
@@ -106,6 +110,25 @@ def test_it_redraws_at_a_new_size(demo: Demo) -> None:
         assert rows_with == [1, 2, 1], f"{columns}x{rows}\n{text}"
     demo.keys("C-u")
     wait_until(lambda: demo.look() == LOOKS["idle"], "an empty input line")
+
+
+def test_a_new_size_in_the_middle_of_a_drawing_is_drawn_too() -> None:
+    """A signal may come between any two steps: it asks for one more drawing."""
+    controller, tty = pty.openpty()
+
+    class Resized(View):
+        def picture(self, columns: int, height: int) -> Picture:
+            made = super().picture(columns, height)
+            self.dirty = True  # what the handler of SIGWINCH does
+            return made
+
+    try:
+        view = Resized()
+        Screen(tty).draw(view)
+        assert view.dirty
+    finally:
+        os.close(controller)
+        os.close(tty)
 
 
 def test_what_was_said_scrolls_into_the_terminals_history(demo: Demo) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from orchestrator import procfs
 from orchestrator.core.spec import Layout
-from orchestrator.locations import SessionPaths
+from orchestrator.locations import SessionPaths, login_shell
 from orchestrator.tmux import conf, panes
 from orchestrator.tmux.control import Control
 from tests.support import end, wait_until
@@ -195,5 +195,5 @@ async def test_what_a_person_opens_is_their_own_shell(
 ) -> None:
     assert procfs.process_of(server) is not None
     assert await answer(control, "show-options", "-gv", "default-command") == ""
-    shell = os.environ.get("SHELL", "/bin/sh")
-    assert await answer(control, "show-options", "-gv", "default-shell") == shell
+    shell = await answer(control, "show-options", "-gv", "default-shell")
+    assert shell == login_shell(os.environ), "also where the environment names none"
