@@ -16,9 +16,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from orchestrator import definitions, locations
+from orchestrator import definitions, locations, settings
 from orchestrator.core import launch
-from orchestrator.core.spec import AgentSpec, CliSpec, Layout, RestartPolicy, TeamSpec
+from orchestrator.core.spec import (
+    AgentSpec,
+    CliSpec,
+    Layout,
+    PermissionsSpec,
+    RestartPolicy,
+    TeamSpec,
+)
 from orchestrator.core.values import value
 from orchestrator.errors import SpecError, UserError
 from orchestrator.tables import (
@@ -115,18 +122,23 @@ def load_team(
     files = [file]
     clis = _clis(entries, file, project, files)
     agents: list[AgentSpec] = []
+    given: dict[str, list[settings.Json]] = {}
     for entry in entries:
         cli = clis[entry.cli]
         raise_problems(file, _wrong_in_entry(entry, cli), ("agents", entry.name))
         _check_program(entry, cli, file, root, environ)
         whole = _with_role(entry, cli, file, project, files)
+        whole = _with_directories(whole, file, root, environ)
+        own = _own_settings(whole, cli, file, root)
+        files += [named for named, _ in own if named is not None]
+        given |= {entry.name: [found for _, found in own]} if own else {}
         agents += [_agent(whole, name) for name in _names(entry)]
     agents = _linked(agents, entries, file)
     return TeamSpec(
         name=session or blueprint.name,
         root=root,
         blueprint=as_text(file, file),
-        digest=_digest(root, agents, clis),
+        digest=_digest(root, agents, clis, given),
         layout=blueprint.layout,
         agents=tuple(agents),
         clis=clis,
@@ -135,10 +147,7 @@ def load_team(
 
 
 def _root(given: str, file: Path, base: Path, environ: Mapping[str, str]) -> str:
-    home = environ.get("HOME", "")
-    if home and (given == "~" or given.startswith("~/")):
-        given = home + given[1:]
-    path = base / given
+    path = base / _from_home(given, environ)
     try:
         path = path.resolve()
         is_directory = stat.S_ISDIR(path.stat().st_mode)
@@ -150,6 +159,11 @@ def _root(given: str, file: Path, base: Path, environ: Mapping[str, str]) -> str
         problem = f"{shown(str(path))} is not a directory: change root"
         raise SpecError(shown(str(file)), "root", problem)
     return as_text(path, file)
+
+
+def _from_home(given: str, environ: Mapping[str, str]) -> str:
+    home = environ.get("HOME", "")
+    return home + given[1:] if home and (given == "~" or given.startswith("~/")) else given
 
 
 def _entries(table: Mapping[str, Any], file: Path) -> list[_Entry]:
@@ -241,6 +255,14 @@ def _wrong_in_entry(entry: _Entry, cli: CliSpec) -> Iterator[Problem]:
         if getattr(entry, key) and key not in launch.taken(cli):
             remedy = f'remove it, or set {key} = "" for this agent'
             yield (key,), f"the agent CLI {cli.name!r} takes no {key}: {remedy}"
+    for key, taken in (
+        ("permissions", cli.hooks is not None and settings.needs_file(cli)),
+        ("add_dirs", cli.hooks is not None and settings.needs_file(cli)),
+        ("mcp_servers", "mcp" in launch.taken(cli)),
+        ("trust_folder", any(pattern.name == "trust" for pattern in cli.screen.patterns)),
+    ):
+        if getattr(entry, key) not in (PermissionsSpec(), {}, (), False) and not taken:
+            yield (key,), f"the agent CLI {cli.name!r} takes no {key}: remove it"
     if not entry.role.isprintable() or len(entry.role) > ROLE_LABEL_MAX:
         yield ("role",), f"should be one line of up to {ROLE_LABEL_MAX} characters"
     yield from definitions.wrong_variables(entry.env, ("env",))
@@ -306,6 +328,34 @@ def _with_role(
     return dataclasses.replace(entry, role_prompt=definitions.read_role(path))
 
 
+def _with_directories(entry: _Entry, file: Path, root: str, environ: Mapping[str, str]) -> _Entry:
+    """`entry` with `add_dirs` as absolute paths of directories that are there."""
+    found = []
+    for index, directory in enumerate(entry.add_dirs):
+        path = Path(root) / _from_home(directory, environ)
+        if not path.is_dir():
+            at = dotted(("agents", entry.name, "add_dirs", index))
+            problem = f"{shown(str(path))} is not a directory: make it, or remove it here"
+            raise SpecError(shown(str(file)), at, problem)
+        found.append(as_text(path.resolve(), file))
+    return dataclasses.replace(entry, add_dirs=tuple(found))
+
+
+def _own_settings(
+    entry: _Entry, cli: CliSpec, file: Path, root: str
+) -> list[tuple[Path | None, settings.Json]]:
+    """What the agent's own arguments give as settings, each with the file that it stands in."""
+    found: list[tuple[Path | None, settings.Json]] = []
+    for text in settings.given(cli, entry.arguments):
+        try:
+            read = settings.read_given(text, entry.name, root)
+        except UserError as error:
+            at = dotted(("agents", entry.name, "arguments"))
+            raise SpecError(shown(str(file)), at, str(error)) from None
+        found.append((settings.file_of(text, root), read))
+    return found
+
+
 def _agent(entry: _Entry, name: str) -> AgentSpec:
     given = {field.name: getattr(entry, field.name) for field in dataclasses.fields(AgentSpec)}
     empty = {"model": entry.model or None, "mode": entry.mode or None}
@@ -341,12 +391,18 @@ def _check_circle(agents: Sequence[AgentSpec], file: Path) -> None:
         raise SpecError(shown(str(file)), f"agents.{turned[0]}.depends_on", problem) from None
 
 
-def _digest(root: str, agents: Sequence[AgentSpec], clis: Mapping[str, CliSpec]) -> str:
+def _digest(
+    root: str,
+    agents: Sequence[AgentSpec],
+    clis: Mapping[str, CliSpec],
+    given: Mapping[str, Sequence[settings.Json]],
+) -> str:
     """sha-256 of all that decides what runs, and where; not of what the session is called."""
     deciding = {
         "root": root,
         "agents": [dataclasses.asdict(agent) for agent in agents],
         "clis": {name: dataclasses.asdict(cli) for name, cli in clis.items()},
+        "settings": given,
     }
     canonical = json.dumps(deciding, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()

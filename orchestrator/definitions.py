@@ -138,7 +138,7 @@ def _wrong_in_definition(cli: CliSpec, name: str) -> Iterator[Problem]:
             yield at, problem
     if cli.screen.lines < 1:
         yield ("screen", "lines"), "should be 1 or more"
-    for kind in ("submit", "interrupt"):
+    for kind in ("submit", "interrupt", "clear"):
         for index, key in enumerate(getattr(cli.keys, kind)):
             if not _KEY_NAME.fullmatch(key):
                 yield ("keys", kind, index), 'is not the name of a key, such as "Enter" or "C-c"'

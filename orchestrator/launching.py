@@ -6,14 +6,14 @@ that the launcher opens through /proc. What is on disk is the blueprint's own, a
 
 import json
 import os
-import shlex
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import aiofiles
 
-from orchestrator import failpoints
+from orchestrator import failpoints, settings
 from orchestrator.core.effects import Spawn
 from orchestrator.core.launch import Values, build_argv, build_environment, fill, root_slug
 from orchestrator.core.spec import AgentSpec, CliSpec
@@ -46,9 +46,6 @@ DENIED = (
     "CLAUDE_CODE_MESSAGING_TOKEN",
     "CLAUDE_CODE_CHILD_SESSION",
 )
-HOOK = PACKAGE / "hooks" / "crew-hook"
-# Seconds that an agent waits for one of our hooks: it takes milliseconds.
-HOOK_TIMEOUT = 5
 
 
 class Environment:
@@ -84,8 +81,9 @@ def values(
         "conversation": conversation,
         "role_prompt": spec.role_prompt or None,
         "model": spec.model,
-        "mode": spec.mode,
-        "settings": str(paths.settings / f"{spec.name}.json") if cli.hooks else None,
+        "mode": spec.mode or cli.mode,
+        "settings": str(paths.settings / f"{spec.name}.json") if settings.needs_file(cli) else None,
+        "mcp": str(paths.settings / f"{spec.name}.mcp.json") if spec.mcp_servers else None,
         "python": sys.executable,
         "package": str(PACKAGE),
         "state": str(paths.root),
@@ -145,11 +143,10 @@ async def prepare(
         transcript = _fill(cli.transcript.path, known)
     # Only a conversation that is seen to exist can be resumed.
     resume = effect.resume and transcript is not None and Path(transcript).is_file()
-    if cli.hooks is not None:
-        settings = json.dumps(hook_settings(cli.hooks.events), indent=1)
-        await _write(paths.settings / f"{spec.name}.json", settings)
+    await _write_settings(spec, cli, paths, root, known)
+    ours = replace(spec, arguments=settings.without(cli, spec.arguments))
     order = {
-        "argv": build_argv(cli, spec, values=known, resume=resume),
+        "argv": build_argv(cli, ours, values=known, resume=resume),
         "cwd": root,
         "environ": {
             **build_environment(cli, spec, values=known),
@@ -169,14 +166,19 @@ async def prepare(
     return file, resume, transcript
 
 
-def hook_settings(events: tuple[str, ...]) -> dict[str, object]:
-    """The CLI's own settings that run our hook script at each of `events`."""
-
-    def run(event: str) -> list[dict[str, object]]:
-        command = f"{shlex.quote(str(HOOK))} {shlex.quote(event)}"
-        return [{"hooks": [{"type": "command", "command": command, "timeout": HOOK_TIMEOUT}]}]
-
-    return {"hooks": {event: run(event) for event in events}}
+async def _write_settings(
+    spec: AgentSpec, cli: CliSpec, paths: SessionPaths, root: str, known: Values
+) -> None:
+    """Write what the CLI is given beside its arguments: settings, MCP servers."""
+    if known["settings"] is not None:
+        line = paths.settings / f"{spec.name}.status-line"
+        own = settings.own_status_line(cli, spec, root, known.get("config"))
+        await _write(line, own or "")
+        whole = settings.build(cli, spec, root, line)
+        await _write(Path(known["settings"]), json.dumps(whole, indent=1))
+    if known["mcp"] is not None:
+        servers = {"mcpServers": dict(spec.mcp_servers)}
+        await _write(Path(known["mcp"]), json.dumps(servers, indent=1))
 
 
 async def _write(file: Path, text: str) -> None:

@@ -52,7 +52,7 @@ from orchestrator.core.events import (
 from orchestrator.core.recovery import differs
 from orchestrator.core.screen import Look
 from orchestrator.core.state import Process, SessionState, Source, World
-from orchestrator.errors import CrewError, TmuxError
+from orchestrator.errors import CrewError, TmuxError, UserError
 from orchestrator.launching import Environment
 from orchestrator.locations import SessionPaths
 from orchestrator.logs import say
@@ -133,7 +133,9 @@ class Runner:
                 exc_info=None if known else error,
                 extra={"agent": getattr(effect, "agent", None)},
             )
-            self._failed(effect, str(error) or type(error).__name__)
+            # What a person has written wrong does not mend by being tried again.
+            permanent = isinstance(error, UserError)
+            self._failed(effect, str(error) or type(error).__name__, permanent=permanent)
 
     async def drain(self, timeout: float) -> None:
         """Wait for the effects under way, at most so many seconds."""
@@ -197,7 +199,7 @@ class Runner:
         """Whether the session is still to be down: somebody may have restored it meanwhile."""
         return self._world().state is SessionState.DOWN
 
-    def _failed(self, effect: AnyEffect, reason: str) -> None:
+    def _failed(self, effect: AnyEffect, reason: str, *, permanent: bool) -> None:
         """Post the failure in the words of the effect, where it has any."""
         match effect:
             case Spawn():
@@ -206,7 +208,7 @@ class Runner:
                         agent=effect.agent,
                         run=effect.run,
                         reason=reason,
-                        permanent=False,
+                        permanent=permanent,
                         jitter=clock.roll(),
                         **_stamp("crew"),
                     )
@@ -367,6 +369,7 @@ def screen_seen(agent: str, run: int, look: Look) -> ScreenSeen:
         run=run,
         status=look.status,
         ask=look.ask,
+        name=look.name,
         text=look.text,
         options=look.options,
         seconds=look.seconds,

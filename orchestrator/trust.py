@@ -10,6 +10,7 @@ import dataclasses
 import datetime
 import fcntl
 import itertools
+import json
 import logging
 import os
 import shlex
@@ -21,7 +22,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from orchestrator import locations
+from orchestrator import locations, settings
 from orchestrator.core import launch
 from orchestrator.core.spec import AgentSpec, CliSpec, TeamSpec
 from orchestrator.core.values import value
@@ -49,6 +50,8 @@ class Planned:
     resume: tuple[str, ...]
     mode: str | None
     environment: tuple[tuple[str, str], ...]
+    # What it may do and where, each a line for a person: "may unasked: Bash(ls:*)".
+    powers: tuple[str, ...]
     role: str
     role_prompt: str
     prompt: str | None
@@ -76,6 +79,8 @@ class Plan:
                 yield f"    to resume: {shlex.join(agent.resume)}"
             if agent.mode:
                 yield f"    mode: {agent.mode}"
+            for power in agent.powers:
+                yield f"    {power}"
             for name, setting in agent.environment:
                 yield f"    environment: {name}={shlex.quote(setting)}"
             prompts: tuple[tuple[str, str | None], ...] = (
@@ -130,13 +135,31 @@ def _planned(agent: AgentSpec, team: TeamSpec, environ: Mapping[str, str]) -> Pl
         cli=agent.cli,
         command=fresh,
         resume=again,
-        mode=agent.mode,
+        mode=agent.mode or cli.mode,
+        powers=tuple(_powers(agent)),
         environment=tuple(launch.build_environment(cli, agent, values=values).items()),
         role=agent.role,
         role_prompt=agent.role_prompt,
         prompt=agent.prompt,
         resume_prompt=agent.resume_prompt,
     )
+
+
+def _powers(agent: AgentSpec) -> Iterator[str]:
+    """What the blueprint gives an agent beyond its CLI's own settings, or takes from it."""
+    rules = agent.permissions
+    for what, listed in (
+        ("may unasked", rules.allow),
+        ("must ask for", rules.ask),
+        ("may not", rules.deny),
+        ("may also work in", agent.add_dirs),
+    ):
+        if listed:
+            yield f"{what}: {', '.join(listed)}"
+    for name, server in agent.mcp_servers.items():
+        yield f"MCP server {name}: {json.dumps(server, ensure_ascii=False)}"
+    if agent.trust_folder:
+        yield "says yes to the question whether the folder is trusted"
 
 
 def _values(
@@ -150,8 +173,9 @@ def _values(
         "shell": locations.login_shell(environ),
         "role_prompt": "{role_prompt}" if agent.role_prompt else None,
         "model": agent.model,
-        "mode": agent.mode,
-        "settings": "{settings}" if cli.hooks else None,
+        "mode": agent.mode or cli.mode,
+        "settings": "{settings}" if settings.needs_file(cli) else None,
+        "mcp": "{mcp}" if agent.mcp_servers else None,
     }
 
 

@@ -15,6 +15,7 @@ import aiofiles
 from orchestrator import launching
 from orchestrator.core import views
 from orchestrator.core.events import DeadlinePassed, ProcessExited
+from orchestrator.core.reports import in_first_run
 from orchestrator.core.screen import Look, read
 from orchestrator.core.spec import CliSpec
 from orchestrator.core.state import NEEDS_HUMAN, Agent, Process, Source, Status, World
@@ -101,7 +102,7 @@ class Watchers:
 
     def _follow_agent(self, before: Agent | None, agent: Agent, world: World) -> None:
         def watched(a: Agent) -> tuple[object, ...]:
-            return a.process, a.run, a.tty, a.transcript, a.conversation
+            return a.process, a.run, a.tty, a.transcript, a.conversation, _unheard(a)
 
         same = before is not None and watched(before) == watched(agent)
         if same or world.team is None:
@@ -130,8 +131,10 @@ class Watchers:
             transcript_path=launching.transcript_path(cli, known, agent),
             since=agent.said["transcript"].at if "transcript" in agent.said else None,
         )
-        if agent.tty is not None and reads_screen(cli):
+        if agent.tty is not None and (reads_screen(cli) or _unheard(agent)):
             self._screens.follow(agent.name, agent.tty)
+        else:
+            self._screens.unfollow(agent.name)
 
     def _forget(self, name: str) -> None:
         self._exits.unwatch(name)
@@ -230,10 +233,12 @@ class Watchers:
         agent = world.agents.get(name)
         if agent is None or world.team is None or agent.spec.cli not in world.team.clis:
             return
+        cli = world.team.clis[agent.spec.cli]
         # What stands in the input line is no status: each key would be an event.
-        look = replace(read(lines, world.team.clis[agent.spec.cli].screen), draft=None)
+        look = replace(read(lines, cli.screen), draft=None)
         # What it said before may be overtaken: by a command typed since, say.
-        if self._looks.get(name) != (agent.run, look) or look.status != agent.status.value:
+        overtaken = reads_screen(cli) and look.status != agent.status.value
+        if self._looks.get(name) != (agent.run, look) or overtaken:
             self._looks[name] = (agent.run, look)
             self._post(screen_seen(name, agent.run, look))
 
@@ -296,6 +301,11 @@ def _texts(world: World) -> tuple[str, str]:
 
 def _report(text: str) -> None:
     log.warning("%s", text)
+
+
+def _unheard(agent: Agent) -> bool:
+    """Whether only the screen can tell of a dialog: the CLI has reported nothing of itself yet."""
+    return agent.status is Status.STARTING or in_first_run(agent)
 
 
 def reads_screen(cli: CliSpec) -> bool:

@@ -88,7 +88,7 @@ WRONG_DEFINITIONS: list[tuple[str, str]] = [
     (
         PLAIN + "fresh = ['{pid}']\n",
         "launch.fresh[0]: there is no placeholder {pid}: known here are {config}, "
-        "{conversation}, {mode}, {model}, {name}, {package}, {python}, {role_prompt}, {root}, "
+        "{conversation}, {mcp}, {mode}, {model}, {name}, {package}, {python}, {role_prompt}, {root}, "
         "{root_slug}, {settings}, {shell}, {state}",
     ),
     (

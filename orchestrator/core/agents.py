@@ -211,6 +211,17 @@ def exit_text(code: int | None, signal: int | None) -> str:
     return "ended with an unknown exit status"
 
 
+# What the CLI says of the end of its conversation, where it is more than its exit status says.
+PARTINGS = {"prompt_input_exit": "left at its prompt", "logout": "logged out"}
+
+
+def parting(agent: Agent, how: str) -> str:
+    """How it ended, with the agent's own word for it."""
+    heard = agent.said.get("hook")
+    why = PARTINGS.get(heard.text.removeprefix("SessionEnd ")) if heard is not None else None
+    return how if why is None else f"{why} ({how})"
+
+
 def exited(step: Step, event: ProcessExited) -> None:
     agent = step.world.agents.get(event.agent)
     if agent is None or agent.run != event.run:
@@ -267,7 +278,7 @@ def died(
     elif agent.spec.restart.when == "never" or (
         agent.spec.restart.when == "on-failure" and code == 0
     ):
-        step.put(become(agent, Status.EXITED, event, detail=how))
+        step.put(become(agent, Status.EXITED, event, detail=parting(agent, how)))
     else:
         _back_off(step, event, step.put(agent), how, jitter)
 

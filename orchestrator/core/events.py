@@ -271,6 +271,8 @@ class ScreenSeen(Event):
     # None: no pattern matched.
     status: Reading | None
     ask: AskKind | None = None
+    # What people call the dialog that is open.
+    name: str | None = None
     text: str = ""
     options: tuple[tuple[str, str], ...] = ()
     seconds: float | None = None

@@ -19,6 +19,7 @@ KNOWN = frozenset(
         "model",
         "mode",
         "settings",
+        "mcp",
         "python",
         "package",
         "state",
@@ -60,7 +61,7 @@ def build_argv(cli: CliSpec, agent: AgentSpec, *, values: Values, resume: bool) 
     The agent's own arguments come last, as they stand. `resume` takes the part that resumes; a
     CLI without one starts fresh.
     """
-    known = _with_agent(agent, values)
+    known = _with_agent(cli, agent, values)
     launch = cli.launch
     lacking = _lacking(launch.command, known)
     if lacking:
@@ -69,7 +70,15 @@ def build_argv(cli: CliSpec, agent: AgentSpec, *, values: Values, resume: bool) 
             f"needs {{{lacking[0]}}}, which has no value here"
         )
     begin = launch.resume if resume and launch.resume else launch.fresh
-    parts = (launch.command, begin, launch.role, launch.model, launch.mode, launch.settings)
+    parts = (
+        launch.command,
+        begin,
+        launch.role,
+        launch.model,
+        launch.mode,
+        launch.settings,
+        launch.mcp,
+    )
     filled = (_fill_part(part, known) for part in parts)
     return [argument for part in filled for argument in part] + list(agent.arguments)
 
@@ -79,7 +88,7 @@ def build_environment(cli: CliSpec, agent: AgentSpec, *, values: Values) -> dict
 
     A variable of the definition with a placeholder that has no value is left out.
     """
-    known = _with_agent(agent, values)
+    known = _with_agent(cli, agent, values)
     of_cli = {
         name: fill(text, known)
         for name, text in cli.launch.env.items()
@@ -99,6 +108,7 @@ def taken(cli: CliSpec) -> frozenset[str]:
         *launch.model,
         *launch.mode,
         *launch.settings,
+        *launch.mcp,
         *launch.env.values(),
     )
     return frozenset(name for text in texts for name in placeholders(text))
@@ -107,7 +117,7 @@ def taken(cli: CliSpec) -> frozenset[str]:
 def templates(cli: CliSpec) -> Iterator[tuple[tuple[str | int, ...], str, frozenset[str]]]:
     """Each text of a definition that is filled: where it is, itself, the names it may use."""
     launch = cli.launch
-    for key in ("command", "fresh", "resume", "role", "model", "mode", "settings"):
+    for key in ("command", "fresh", "resume", "role", "model", "mode", "settings", "mcp"):
         for index, text in enumerate(getattr(launch, key)):
             yield ("launch", key, index), text, KNOWN
     for variable, text in launch.env.items():
@@ -120,12 +130,12 @@ def templates(cli: CliSpec) -> Iterator[tuple[tuple[str | int, ...], str, frozen
         yield ("transcript", "path"), cli.transcript.path, KNOWN
 
 
-def _with_agent(agent: AgentSpec, values: Values) -> Values:
+def _with_agent(cli: CliSpec, agent: AgentSpec, values: Values) -> Values:
     known: dict[str, str | None] = {
         "name": agent.name,
         "role_prompt": agent.role_prompt,
         "model": agent.model,
-        "mode": agent.mode,
+        "mode": agent.mode or cli.mode,
     }
     if root := values.get("root"):
         known["root_slug"] = root_slug(root)

@@ -81,7 +81,8 @@ def become(
         detail=detail,
         doing=doing,
         ask=ask,
-        answering=None,
+        # An answer on its way is to what was asked, and to nothing that comes after it.
+        answering=agent.answering if ask and agent.ask and ask.text == agent.ask.text else None,
         flags=flags,
         limited_until=limited_until,
     )

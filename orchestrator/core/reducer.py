@@ -326,7 +326,10 @@ def _done(step: Step, event: AnswerGiven | InterruptSent) -> None:
     agent = step.world.agents.get(event.agent)
     if agent is not None and agent.answering == event.request:
         step.put(replace(agent, answering=None))
-    if event.refused is not None:
+    if event.refused is not None and event.request.startswith(reports.TRUST):
+        text = f"{event.agent} was not told that its folder is trusted: {event.refused}"
+        step.do(Notify(level="warning", agent=event.agent, text=text))
+    elif event.refused is not None:
         step.refuse(event.request, event.refused)
     elif isinstance(event, AnswerGiven):
         step.reply(event.request, choice=event.choice)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from orchestrator.core import agents, outbox
-from orchestrator.core.effects import LookAtScreen
+from orchestrator.core.effects import GiveAnswer, LookAtScreen
 from orchestrator.core.events import (
     AnyEvent,
     HookReceived,
@@ -38,6 +38,8 @@ STATUS_OF = {
 IN_TURN = frozenset({Status.WORKING, Status.BLOCKED, Status.LIMITED})
 # Seconds by which the hook of a turn's beginning may be older than the status file's word of it.
 HOOK_BEFORE = 0.1
+# The request of an answer that nobody but the blueprint asked for.
+TRUST = "trust:"
 # The first line of a message that came through us.
 FRAME = re.compile(r"\[crew message (\d+) from ([\w-]+)\]")
 WAITING_FOR: Mapping[str, AskKind] = {
@@ -79,9 +81,10 @@ def received(step: Step, event: Report) -> None:
         case TranscriptSeen():
             reading, said = None, event.last_words or A_PROMPT
     before = agent.status
-    agent = step.put(_note(agent, event, said))
+    agent = step.put(_parting(_note(agent, event, said), event))
     if reading is not None:
         _apply(step, event, agent, reading)
+        _trust(step, event.agent)
     for prompt in _prompts(event):
         outbox.prompt_taken(step, event.agent, prompt)
     agent = step.world.agents[event.agent]
@@ -142,6 +145,38 @@ def _apply(step: Step, event: AnyEvent, agent: Agent, reading: Reading) -> None:
         step.do(LookAtScreen(agent=agent.name, run=agent.run, pane=agent.pane, cli=cli))
 
 
+def _trust(step: Step, name: str) -> None:
+    """Say yes to the CLI's question whether the folder is trusted, if the blueprint says so.
+
+    Only where the dialog names the session's own root: blanks aside, which a narrow screen puts
+    in where it folds a path.
+    """
+    agent, team = step.world.agents[name], step.world.team
+    if (
+        team is None
+        or agent.ask is None
+        or agent.ask.name != "trust"
+        or agent.answering is not None
+        or agent.pane is None
+        or not agent.spec.trust_folder
+        or "".join(team.root.split()) not in "".join(agent.ask.text.split())
+    ):
+        return
+    request = f"{TRUST}{name}:{agent.run}"
+    step.put(replace(agent, answering=request))
+    step.do(
+        GiveAnswer(
+            agent=name,
+            run=agent.run,
+            pane=agent.pane,
+            cli=team.clis[agent.spec.cli],
+            ask=agent.ask,
+            choice="yes",
+            request=request,
+        )
+    )
+
+
 def _late_end(step: Step, event: AnyEvent, agent: Agent, reading: Reading) -> None:
     """The Stop hook of a turn whose end the status file told first: it was no interrupt."""
     if (
@@ -168,6 +203,14 @@ def _note(agent: Agent, event: Report, said: str) -> Agent:
     if last is not None and last.at > event.at:
         return agent
     return replace(agent, said={**agent.said, source: Said(text=_cut(said), at=event.at)})
+
+
+def _parting(agent: Agent, event: Report) -> Agent:
+    """The hook of a conversation's end may be read after the death that it told of."""
+    if isinstance(event, HookReceived) and event.hook == "SessionEnd":
+        if agent.status is Status.EXITED and agent.exit is not None:
+            return replace(agent, detail=agents.parting(agent, agent.exit))
+    return agent
 
 
 def _prompts(event: Report) -> tuple[str, ...]:
@@ -210,6 +253,8 @@ def _of_hook(agent: Agent, event: HookReceived, cli: CliSpec) -> Reading | None:
     match event.hook:
         case "SessionStart":
             # A CLI with a status file tells there when its prompt is ready: later than this.
+            if event.reason == "clear":
+                return Reading(status=Status.READY, detail="a fresh conversation, after /clear")
             ready = cli.status_file is None and event.reason != "compact"
             return Reading(status=Status.READY) if ready else None
         case "UserPromptSubmit":
@@ -260,6 +305,8 @@ def _hook_ask(event: HookReceived) -> Ask:
 
 
 def _asks(ask: Ask) -> str:
+    if ask.name is not None:
+        return f"asks: {ask.name}: {' '.join(ask.text.split())}"
     return f"asks {ask.kind}: {ask.text}" if ask.text else f"asks {ask.kind}"
 
 
@@ -281,13 +328,13 @@ def _of_status_file(agent: Agent, event: StatusFileSeen) -> Reading:
         return Reading(status=status, limited_until=event.until, detail="rate limit")
     heard = agent.said.get("hook")
     hooks_work = heard is not None and heard.at >= agent.turn_began - HOOK_BEFORE
+    if status is Status.READY and (agent.status is Status.STARTING or in_first_run(agent)):
+        return Reading(status=status, detail=_last_words(agent))
     if status is Status.READY and agent.status in (Status.WORKING, Status.BLOCKED) and hooks_work:
         # A turn that ends by itself says so with a Stop hook, just before or after this; an
         # interrupted one says nothing else. But where no hook told of the turn at all, none can
         # tell of its end.
         return Reading(status=status, flags=frozenset({Flag.INTERRUPTED}), detail="interrupted")
-    if status is Status.READY and agent.status is Status.STARTING:
-        return Reading(status=status, detail=_last_words(agent))
     if status is Status.WORKING and agent.status is Status.BLOCKED:
         return _after_answer(agent)
     if status is Status.WORKING and agent.status is not Status.WORKING:
@@ -316,14 +363,15 @@ def _of_screen(agent: Agent, event: ScreenSeen, cli: CliSpec) -> Reading | None:
     status = STATUS_OF[event.status]
     informed = cli.status_file is not None or cli.hooks is not None
     # A dialog before the first report of a CLI: first-run questions have no hook.
-    unheard = agent.status is Status.STARTING and status is Status.BLOCKED
-    if informed and not unheard:
+    unheard = agent.status is Status.STARTING or in_first_run(agent)
+    if informed and not (unheard and status is Status.BLOCKED):
         return None
     ask = None
     if status is Status.BLOCKED:
         ask = Ask(
             kind=event.ask or "dialog",
             text=event.text,
+            name=event.name,
             options=event.options,
             shown=event.text,
         )
@@ -336,12 +384,19 @@ def _of_screen(agent: Agent, event: ScreenSeen, cli: CliSpec) -> Reading | None:
     )
 
 
+def in_first_run(agent: Agent) -> bool:
+    """Whether it stands in a dialog that comes before everything that a CLI reports of itself."""
+    return agent.status is Status.BLOCKED and agent.evidence.source == "screen"
+
+
 def _fill_in(agent: Agent, event: ScreenSeen) -> Agent:
     """Options, and what is asked, as the person would see them."""
     if agent.status is not Status.BLOCKED or event.status != "blocked" or agent.ask is None:
         return agent
     options = event.options or agent.ask.options
     ask = replace(agent.ask, options=options, shown=event.text or agent.ask.shown)
-    if _vague(agent.ask) and event.text:
-        ask = replace(ask, text=event.text, kind=event.ask or ask.kind)
+    # The hook of a tool that asks several questions told of the first alone.
+    next_one = ask.kind == "question" and agent.ask.shown not in (None, ask.shown)
+    if event.text and (_vague(agent.ask) or next_one):
+        ask = replace(ask, text=event.text, kind=event.ask or ask.kind, name=event.name)
     return replace(agent, ask=ask, detail=_cut(_asks(ask)))

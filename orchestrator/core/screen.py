@@ -34,13 +34,14 @@ Difference = tuple[tuple[int, int, tuple[str, ...]], ...]
 class Look:
     """What a screen says. `status` None: no pattern matched.
 
-    `text` and `options`, (key, label) pairs, are those of an open dialog. `seconds` is how long a
+    `name`, `text` and `options`, (key, label) pairs, are those of an open dialog. `seconds` is how long a
     limit lasts. `draft` is what stands in the input line, "" if nothing does, and None where no
     input line is to be seen: a dialog is open, or something else covers it.
     """
 
     status: Reading | None = None
     ask: AskKind | None = None
+    name: str | None = None
     text: str = ""
     options: tuple[tuple[str, str], ...] = ()
     seconds: float | None = None
@@ -76,6 +77,7 @@ def read(lines: Sequence[str], spec: ScreenSpec) -> Look:
     return Look(
         status=pattern.status,
         ask=pattern.ask or "dialog",
+        name=pattern.name,
         text=_text(tail[:first] if options else tail[: place + 1]),
         options=options,
         seconds=_seconds(match),

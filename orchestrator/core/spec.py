@@ -5,7 +5,8 @@ and are all that the supervisor knows of a blueprint: it never reads the files a
 """
 
 from collections.abc import Mapping
-from typing import Literal
+from dataclasses import field
+from typing import Any, Literal
 
 from orchestrator.core.values import value
 
@@ -35,7 +36,7 @@ class RestartPolicy:
 class LaunchSpec:
     """How a CLI's argv is put together: `command`, then each part that applies.
 
-    Placeholders in braces: {conversation} {role_prompt} {model} {mode} {settings} {python}
+    Placeholders in braces: {conversation} {role_prompt} {model} {mode} {settings} {mcp} {python}
     {package} {state} {root} {root_slug} {name} {config} {shell}, and {pid} in the status file's
     path only. An argument whose placeholder has no value for an agent is left out together with
     its whole part.
@@ -48,15 +49,22 @@ class LaunchSpec:
     model: tuple[str, ...] = ()
     mode: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
+    mcp: tuple[str, ...] = ()
     env: Mapping[str, str]
 
 
 @value
 class HooksSpec:
-    """The hook dialect (how payloads are named and read) and the events to ask for."""
+    """The hook dialect (how payloads are named and read) and the events to ask for.
+
+    `status_line`: the CLI runs a command for its status line and tells it cost and context.
+    `answers`: a PermissionRequest hook may wait and answer in the dialog's place.
+    """
 
     dialect: Literal["claude"]
     events: tuple[str, ...]
+    status_line: bool = False
+    answers: bool = False
 
 
 @value
@@ -78,12 +86,14 @@ class TranscriptSpec:
 class ScreenPattern:
     """If `match` (a regular expression, searched line by line) is found, the screen says `status`.
 
-    A named group `seconds` in `match` gives the length of a limit.
+    A named group `seconds` in `match` gives the length of a limit. `name` is what people call the
+    dialog that this is, such as "trust".
     """
 
     match: str
     status: Reading
     ask: AskKind | None = None
+    name: str | None = None
 
 
 @value
@@ -93,7 +103,8 @@ class ScreenSpec:
     patterns: tuple[ScreenPattern, ...] = ()
     # The input line; its group `draft` is what stands in it.
     composer: str | None = None
-    # A choice of an open dialog: groups `key` and `label`.
+    # A choice of an open dialog: groups `key` and `label`. Where choices show no key it is a menu,
+    # answered by moving: then a third group, `cursor`, is not empty on the highlighted one.
     option: str | None = None
     lines: int = 24
 
@@ -104,9 +115,29 @@ class KeysSpec:
 
     submit: tuple[str, ...] = ("Enter",)
     interrupt: tuple[str, ...] = ("Escape",)
+    # Empties the input line; pressed only on a text that is seen there.
+    clear: tuple[str, ...] = ()
     # The words `crew answer` takes besides an option's key or label: word -> regular expression
     # over the labels (the first label that it matches is chosen).
     answers: Mapping[str, str]
+
+
+@value
+class PriceSpec:
+    """What a model costs: USD per million tokens."""
+
+    input: float
+    output: float
+    cache_write: float
+    cache_read: float
+
+
+@value
+class PricesSpec:
+    """The prices of models by name, as they were on the day `dated` (YYYY-MM-DD)."""
+
+    dated: str
+    models: Mapping[str, PriceSpec]
 
 
 @value
@@ -115,6 +146,10 @@ class CliSpec:
 
     name: str
     summary: str = ""
+    # The permission mode of an agent whose blueprint names none.
+    mode: str | None = None
+    # The CLI's own settings, for every agent; they go into one file with hooks and permissions.
+    settings: Mapping[str, Any] = field(default_factory=dict)
     # Where the CLI keeps its own files: the variable's value if set, else the directory.
     config_env: str | None = None
     config_dir: str | None = None
@@ -124,6 +159,16 @@ class CliSpec:
     transcript: TranscriptSpec | None = None
     screen: ScreenSpec
     keys: KeysSpec
+    prices: PricesSpec | None = None
+
+
+@value
+class PermissionsSpec:
+    """What an agent may do unasked, may not do, and must ask for: rules in its CLI's own words."""
+
+    allow: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
+    ask: tuple[str, ...] = ()
 
 
 @value
@@ -144,6 +189,13 @@ class AgentSpec:
     arguments: tuple[str, ...] = ()
     env: Mapping[str, str]
     restart: RestartPolicy
+    permissions: PermissionsSpec = PermissionsSpec()
+    # MCP servers by name, as the CLI's own configuration has them.
+    mcp_servers: Mapping[str, Any] = field(default_factory=dict)
+    # Absolute directories besides the root that it may work in.
+    add_dirs: tuple[str, ...] = ()
+    # The CLI's question whether the root is trusted is answered with yes.
+    trust_folder: bool = False
 
 
 @value

@@ -115,11 +115,15 @@ class Ask:
     """What a blocked agent asks. `options` are (key, label) pairs as its screen shows them.
 
     `shown` is the dialog's text on the screen when it was first read: an answer is bound to it.
+    `name` is what people call the dialog ("trust"), where its definition says so. `hook` is the
+    key of the hook that told of it: if that one waits, it can be answered.
     """
 
     kind: AskKind
     text: str
     tool: str | None = None
+    name: str | None = None
+    hook: str | None = None
     options: tuple[tuple[str, str], ...] = ()
     shown: str | None = None
 
@@ -157,6 +161,8 @@ class Agent:
     waiting_for: tuple[str, ...] = ()
     # Prompts that the conversation has taken: if any, a fresh start has lost something.
     turns: int = 0
+    # The beginning of the newest of them.
+    prompt: str = ""
     # Wall clock at which the turn that is going on, or was last, began to be reported, and
     # monotonic time of the newest report of it.
     turn_began: float = 0.0

@@ -59,6 +59,7 @@ def agent_view(world: World, agent: Agent) -> View:
             "kind": ask.kind,
             "text": ask.text,
             "tool": ask.tool,
+            "name": ask.name,
             "options": [{"key": key, "label": label} for key, label in ask.options],
         },
         "exit": agent.exit,

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from orchestrator.launching import HOOK
+from orchestrator.settings import HOOK
 from orchestrator.start import supervisor_argv
 from tests.end_to_end.conftest import CREW, Crew
 from tests.support import alive, wait_until

@@ -8,12 +8,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from orchestrator.launching import HOOK, hook_settings
+from orchestrator import settings
+from orchestrator.core.spec import HooksSpec
 from orchestrator.locations import PACKAGE
+from orchestrator.settings import HOOK
+from tests.core.worlds import CLI, agent_spec
 from tests.counts import measured
 from tests.end_to_end import faults
 from tests.end_to_end.conftest import Crew
@@ -32,8 +36,9 @@ def own_hook(crew: Crew) -> Path:
     copy = crew.cwd / "own-hook"
     shutil.copy(HOOK, copy)
     events = ("SessionStart", "UserPromptSubmit", "PreToolUse", "PermissionRequest", "Stop")
-    settings = json.dumps(hook_settings(events)).replace(str(HOOK), str(copy))
-    (crew.cwd / "hooks.json").write_text(settings)
+    cli = replace(CLI, hooks=HooksSpec(dialect="claude", events=events))
+    whole = settings.build(cli, agent_spec("a"), "/", Path("/nowhere"))
+    (crew.cwd / "hooks.json").write_text(json.dumps(whole).replace(str(HOOK), str(copy)))
     shipped = (PACKAGE.parent / "agents/demo.toml").read_text()
     changed = shipped.replace('"{settings}"', '"{root}/hooks.json"')
     assert changed != shipped
