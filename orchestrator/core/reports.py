@@ -207,10 +207,11 @@ def _note(agent: Agent, event: Report, said: str) -> Agent:
 
 def _parting(agent: Agent, event: Report) -> Agent:
     """The hook of a conversation's end may be read after the death that it told of."""
-    if isinstance(event, HookReceived) and event.hook == "SessionEnd":
-        if agent.status is Status.EXITED and agent.exit is not None:
-            return replace(agent, detail=agents.parting(agent, agent.exit))
-    return agent
+    if not isinstance(event, HookReceived) or event.hook != "SessionEnd":
+        return agent
+    if agent.status is not Status.EXITED or agent.exit is None:
+        return agent
+    return replace(agent, detail=agents.parting(agent, agent.exit))
 
 
 def _prompts(event: Report) -> tuple[str, ...]:

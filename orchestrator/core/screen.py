@@ -34,8 +34,8 @@ Difference = tuple[tuple[int, int, tuple[str, ...]], ...]
 class Look:
     """What a screen says. `status` None: no pattern matched.
 
-    `name`, `text` and `options`, (key, label) pairs, are those of an open dialog. `seconds` is how long a
-    limit lasts. `draft` is what stands in the input line, "" if nothing does, and None where no
+    `name`, `text` and `options`, (key, label) pairs, are those of an open dialog. `seconds` is how
+    long a limit lasts. `draft` is what stands in the input line, "" if nothing does, and None where no
     input line is to be seen: a dialog is open, or something else covers it.
     """
 
