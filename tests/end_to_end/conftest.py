@@ -13,6 +13,9 @@ from typing import Any
 
 import pytest
 
+from tests.claude.fixtures import api as api
+from tests.claude.fixtures import claude_cli as claude_cli
+from tests.end_to_end.claude_team import claude as claude
 from tests.support import alive, wait_until
 
 CREW = Path(sys.executable).with_name("crew")
@@ -76,6 +79,8 @@ class Crew:
             )
         assert "Traceback" not in done.stderr
         return done
+
+    __call__ = run
 
     def blueprint(self, text: str, name: str = "t") -> None:
         """Write `crew.toml` and trust it; later verbs are about session `name`."""
