@@ -124,7 +124,8 @@ def test_find_blueprint_that_is_not_there(project: Project) -> None:
         find_blueprint("mime", project.path)
     assert str(caught.value) == (
         "there is no blueprint 'mime' (did you mean 'mine'?): looked for mime.toml in "
-        f"{project.user}/sessions and {locations.builtin()}/sessions: there is demo, mine"
+        f"{project.user}/sessions and {locations.builtin()}/sessions: "
+        "there is boss-and-workers, demo, mine, solo"
     )
     with pytest.raises(UserError, match=r"no/such\.toml: there is no such file"):
         find_blueprint("no/such.toml", project.path)

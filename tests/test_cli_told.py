@@ -24,6 +24,10 @@ TOLD: list[tuple[dict[str, Any], str]] = [
         "is sent a message by person: do this",
     ),
     ({"kind": "answer_requested", "choice": "yes", "asked": "?"}, "is to be answered: yes"),
+    (
+        {"kind": "answer_requested", "choice": "no", "reason": "not now"},
+        "is to be answered: no, because: not now",
+    ),
     ({"kind": "interrupt_requested"}, "is to be interrupted"),
     ({"kind": "restart_requested"}, "is to be restarted"),
     ({"kind": "stop_requested"}, "is to be stopped"),
@@ -82,6 +86,7 @@ TOLD: list[tuple[dict[str, Any], str]] = [
         "uses Read: /x",
     ),
     ({"kind": "hook_received", "hook": "PostToolUse", "tool": "Read"}, "Read is done"),
+    ({"kind": "hook_received", "hook": "PostToolBatch"}, "its tools are done"),
     ({"kind": "hook_received", "hook": "PostToolUseFailure", "tool": "Read"}, "Read failed"),
     (
         {"kind": "hook_received", "hook": "PermissionRequest", "tool": "Bash", "argument": "ls"},
@@ -127,8 +132,16 @@ TOLD: list[tuple[dict[str, Any], str]] = [
         "is blocked, by its status file: input",
     ),
     (
-        {"kind": "transcript_seen", "prompts": ["a"], "last_words": "b", "input_tokens": 3},
+        {"kind": "transcript_seen", "prompts": ["a"], "last_words": "b", "tokens": {}},
         "has taken up: a; said: b",
+    ),
+    (
+        {"kind": "transcript_seen", "tokens": {"m": {"input": 1, "output": 2}, "n": {"input": 4}}},
+        "its transcript has more (7 tokens)",
+    ),
+    (
+        {"kind": "status_line_seen", "conversation": "c", "cost_usd": 0.25},
+        "its conversation has cost $0.2500, says its status line",
     ),
     ({"kind": "screen_seen", "status": None, "text": ""}, "its screen shows nothing that is known"),
     (

@@ -9,23 +9,22 @@ from collections.abc import Mapping, Sequence
 from difflib import SequenceMatcher
 from functools import lru_cache
 
+from orchestrator.core.choices import BOX, RULE, choices
 from orchestrator.core.spec import AskKind, Reading, ScreenPattern, ScreenSpec
 from orchestrator.core.values import value
 
 # Lines of a dialog that are taken as its text, counted upwards from its choices: of a box, and of
 # a question that stands below other output with nothing but a blank line between.
 BOXED, UNBOXED = 20, 4
-# Lines that may stand between two choices: a description, a rule.
-GAP = 3
-
 # CSI (colours and the like) and OSC (links and the like), as `capture-pane -e` prints them.
 _ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])")
-# What is drawn faint in an input line is a hint of the CLI, nothing that a person has typed. tmux
-# prints attributes, which are single digits, apart from colours (a 2 there is green).
-_FAINT = re.compile(r"\x1b\[(?:\d;)*2(?:;\d)*m.*?(?=\x1b\[(?:m|0[;m]|22m)|$)")
-# Box drawing. A solid horizontal line bounds a box; dashed ones set off a part of its text.
-_BOX = re.compile("[\u2500-\u257f]+")
-_RULE = re.compile("\\s*(?:[─━═]{8}|[╭┌┏╔╰┗╚][─━═])")
+# What is drawn faint in an input line is a hint of the CLI, nothing that a person has typed: also
+# the reversed character before it, the cursor on the hint's first. tmux prints attributes, which
+# are single digits, apart from colours (a 2 there is green).
+_FAINT = re.compile(
+    r"(?:\x1b\[(?:\d;)*7m(?:\x1b\[[\d;]*m)*[^\x1b])?"
+    r"\x1b\[(?:\d;)*2(?:;\d)*m.*?(?=\x1b\[(?:m|0[;m]|22m)|$)"
+)
 
 Difference = tuple[tuple[int, int, tuple[str, ...]], ...]
 
@@ -34,9 +33,11 @@ Difference = tuple[tuple[int, int, tuple[str, ...]], ...]
 class Look:
     """What a screen says. `status` None: no pattern matched.
 
-    `name`, `text` and `options`, (key, label) pairs, are those of an open dialog. `seconds` is how
-    long a limit lasts. `draft` is what stands in the input line, "" if nothing does, and None where no
-    input line is to be seen: a dialog is open, or something else covers it.
+    `name`, `text` and `options`, (key, label) pairs, are those of an open dialog; `cursor` is the
+    highlighted one's place among them. Of a `menu` no keys are shown: its options are numbered
+    here, and chosen by moving. `seconds` is how long a limit lasts. `draft` is what stands in the
+    input line, "" if nothing does, and None where no input line is to be seen: a dialog is open,
+    or something else covers it.
     """
 
     status: Reading | None = None
@@ -44,6 +45,8 @@ class Look:
     name: str | None = None
     text: str = ""
     options: tuple[tuple[str, str], ...] = ()
+    menu: bool = False
+    cursor: int | None = None
     seconds: float | None = None
     draft: str | None = None
 
@@ -60,7 +63,8 @@ def plain(line: str) -> str:
 
 def read(lines: Sequence[str], spec: ScreenSpec) -> Look:
     """Read the last `spec.lines` lines of a screen that are not blank."""
-    raw = _tail(lines, spec.lines)
+    start, end = _bounds(lines, spec.lines)
+    raw = lines[start:end]
     tail = [plain(line) for line in raw]
     found = _first_match(tail, spec.patterns)
     if found is None:
@@ -73,19 +77,23 @@ def read(lines: Sequence[str], spec: ScreenSpec) -> Look:
             seconds=_seconds(match),
             draft=_draft(raw, spec),
         )
-    options, first = _options(tail, spec)
+    shown = choices(tail, _compiled(spec.option).search) if spec.option else []
+    above = tail[: shown[0].place] if shown else tail[: place + 1]
     return Look(
         status=pattern.status,
         ask=pattern.ask or "dialog",
         name=pattern.name,
-        text=_text(tail[:first] if options else tail[: place + 1]),
-        options=options,
+        # What a dialog is about may begin above the lines that patterns are looked for in.
+        text=_text([*map(plain, lines[:start]), *above]),
+        options=tuple((each.key or str(n), each.label) for n, each in enumerate(shown, 1)),
+        menu=bool(shown) and not shown[0].key,
+        cursor=next((n for n, each in enumerate(shown) if each.cursor), None),
         seconds=_seconds(match),
     )
 
 
-def _tail(lines: Sequence[str], count: int) -> Sequence[str]:
-    """The end of the screen that holds `count` lines that show something."""
+def _bounds(lines: Sequence[str], count: int) -> tuple[int, int]:
+    """The start and end of the screen's last lines of which `count` show something."""
     end = start = len(lines)
     while start > 0 and count > 0:
         start -= 1
@@ -93,7 +101,7 @@ def _tail(lines: Sequence[str], count: int) -> Sequence[str]:
             count -= 1
         elif start == end - 1:
             end -= 1
-    return lines[start:end]
+    return start, end
 
 
 def _first_match(
@@ -121,61 +129,46 @@ def _draft(raw: Sequence[str], spec: ScreenSpec) -> str | None:
     if spec.composer is None:
         return None
     search = _compiled(spec.composer).search
-    for line in reversed(raw):
-        if search(plain(line)):
-            match = search(plain(_FAINT.sub("", line)))
-            return (match.groupdict().get("draft") or "").strip() if match else ""
+    for place in range(len(raw) - 1, -1, -1):
+        if search(plain(raw[place])):
+            match = search(_typed(raw[place]))
+            draft = (match.groupdict().get("draft") or "").strip() if match else ""
+            return draft or _next_row(raw, place)
     return None
+
+
+def _typed(line: str) -> str:
+    """The line without what is faint in it."""
+    return plain(_FAINT.sub("", line))
+
+
+def _next_row(raw: Sequence[str], place: int) -> str:
+    """The first words below an input line's empty first row, where rules enclose its rows."""
+    if place == 0 or not RULE.match(plain(raw[place - 1])):
+        return ""
+    words = ""
+    for line in raw[place + 1 :]:
+        if RULE.match(text := _typed(line)):
+            return words
+        words = words or text.strip()
+    return ""
 
 
 # -- dialogs ---------------------------------------------------------------------------------------
 
 
-def _options(tail: Sequence[str], spec: ScreenSpec) -> tuple[tuple[tuple[str, str], ...], int]:
-    """The lowest group of choices, as (key, label) pairs, and the place of its first line.
-
-    Lists that the agent printed look like choices too. So a group ends, upwards, where too many
-    other lines stand between, where a key comes again, and where numbers do not count down.
-    """
-    if spec.option is None:
-        return (), 0
-    search = _compiled(spec.option).search
-    found: list[tuple[str, str]] = []
-    first = between = 0
-    for place in range(len(tail) - 1, -1, -1):
-        if match := search(tail[place]):
-            key, label = match["key"] or "", _BOX.sub("", match["label"] or "").strip()
-            if found and not _goes_before(key, found):
-                break
-            found.append((key, label))
-            first, between = place, 0
-        elif found and tail[place]:
-            between += 1
-            if between > GAP:
-                break
-    return tuple(reversed(found)), first
-
-
-def _goes_before(key: str, found: Sequence[tuple[str, str]]) -> bool:
-    """Whether `key` may be of the choice above those found so far (lowest first)."""
-    below = found[-1][0]
-    if key.isdecimal() and below.isdecimal():
-        return int(key) == int(below) - 1
-    return all(key != other for other, _ in found)
-
-
 def _text(above: Sequence[str]) -> str:
     """What a dialog asks, without box drawing: the lines of its box, else the last paragraph."""
     lines = list(above)
-    while lines and (not lines[-1] or _RULE.match(lines[-1])):
+    while lines and (not lines[-1] or RULE.match(lines[-1])):
         lines.pop()
-    rule = next((p for p in range(len(lines) - 1, -1, -1) if _RULE.match(lines[p])), None)
+    rule = next((p for p in range(len(lines) - 1, -1, -1) if RULE.match(lines[p])), None)
     if rule is not None:
         lines = lines[rule + 1 :][-BOXED:]
     else:
         blank = next((p for p in range(len(lines) - 1, -1, -1) if not lines[p]), -1)
         lines = lines[blank + 1 :][-UNBOXED:]
-    return "\n".join(text for line in lines if (text := _BOX.sub("", line).strip()))
+    return "\n".join(text for line in lines if (text := BOX.sub("", line).strip()))
 
 
 def choose(

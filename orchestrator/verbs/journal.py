@@ -27,7 +27,7 @@ _VERDICTS = {
 def is_dull(event: Event) -> bool:
     """Whether an event says nothing to a person: a clock, a look that was only a look."""
     match event.get("kind"):
-        case "deadline_passed":
+        case "deadline_passed" | "status_line_seen":
             return True
         case "panes_seen":
             return not event.get("audit")
@@ -67,7 +67,8 @@ def told(event: Event) -> str:
         case "send_requested":
             return f"is sent a message by {of('sender')}: {_short(of('text'))}"
         case "answer_requested":
-            return f"is to be answered: {of('choice')}"
+            because = f", because: {_short(of('reason'))}" if of("reason") else ""
+            return f"is to be answered: {of('choice')}{because}"
         case "interrupt_requested":
             return "is to be interrupted"
         case "restart_requested":
@@ -99,6 +100,8 @@ def told(event: Event) -> str:
             return _with(f"is {of('status')}, by its status file", of("waiting_for"))
         case "transcript_seen":
             return _transcript(event)
+        case "status_line_seen":
+            return f"its conversation has cost ${of('cost_usd') or 0:.4f}, says its status line"
         case "screen_seen":
             shows = of("status") or "nothing that is known"
             return _with(f"its screen shows {shows}", _short(of("text")))
@@ -150,6 +153,8 @@ def _hook(event: Event) -> str:
             return f"{tool} is done"
         case "PostToolUseFailure":
             return f"{tool} failed"
+        case "PostToolBatch":
+            return "its tools are done"
         case "Stop" if of("background"):
             return f"goes on in the background ({of('background')})"
         case "Stop":
@@ -170,7 +175,7 @@ def _transcript(event: Event) -> str:
     prompts, words = event.get("prompts") or (), event.get("last_words")
     told = [f"has taken up: {_short(prompt)}" for prompt in prompts]
     told += [f"said: {_short(words)}"] if words else []
-    tokens = sum(event.get(f"{way}_tokens") or 0 for way in ("input", "output"))
+    tokens = sum(sum(used.values()) for used in (event.get("tokens") or {}).values())
     return "; ".join(told) or f"its transcript has more ({tokens} tokens)"
 
 

@@ -161,6 +161,84 @@ def test_box_is_cleaned() -> None:
     assert (look.text, look.options, look.ask) == ("Allow x? [y/n]", (("y", "yes"),), "dialog")
 
 
+# -- menus -----------------------------------------------------------------------------------------
+
+MENU = ScreenSpec(
+    patterns=(ScreenPattern(match=r"to confirm$", status="blocked", name="trust"),),
+    composer=r"^> ?(?P<draft>.*)$",
+    option=r"^ *(?P<cursor>❯)? *(?:(?P<key>\d)\. )?(?P<label>\S.*)$",
+)
+RULE = "─" * 40
+
+
+def test_a_menu_is_numbered_here_and_tells_where_its_cursor_is() -> None:
+    lines = [RULE, " Trust /r?", "", "   No, exit", " ❯ Yes", "   Perhaps", "", " Enter to confirm"]
+    assert read(lines, MENU) == Look(
+        status="blocked",
+        ask="dialog",
+        name="trust",
+        text="Trust /r?",
+        options=(("1", "No, exit"), ("2", "Yes"), ("3", "Perhaps")),
+        menu=True,
+        cursor=1,
+    )
+
+
+def test_only_lines_that_begin_where_the_highlighted_one_does_are_of_the_menu() -> None:
+    lines = [RULE, " Security guide", " ❯ No", "   Yes", "     more of it", " Enter to confirm"]
+    assert read(lines, MENU).options == (("1", "No"), ("2", "Yes"))
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        # Nothing is highlighted yet: no key would be taken.
+        [RULE, " Sure?", "   No", "   Yes", " Enter to confirm"],
+        # Above the box: what was said before, and answered.
+        [" ❯ No", "   Yes", RULE, " Sure?", " Enter to confirm"],
+        # One line is no choice.
+        [RULE, " ❯ Go on", "", " Enter to confirm"],
+    ],
+)
+def test_what_is_no_menu_has_no_options(lines: list[str]) -> None:
+    look = read(lines, MENU)
+    assert (look.status, look.options, look.menu, look.cursor) == ("blocked", (), False, None)
+
+
+def test_a_menu_in_a_box_with_words_below_it() -> None:
+    lines = [
+        "╭────────╮",
+        "│ Sure?  │",
+        "╰────────╯",
+        "╭────╮",
+        " ❯ No",
+        "   Yes",
+        "╰────╯",
+        "to confirm",
+    ]
+    look = read(lines, MENU)
+    assert (look.options, look.cursor) == ((("1", "No"), ("2", "Yes")), 0)
+
+
+def test_choices_with_keys_are_no_menu_and_tell_where_the_cursor_is() -> None:
+    lines = [RULE, "Sure?", "  1. Yes", "❯ 2. No", RULE, "   Something else", "Enter to confirm"]
+    look = read(lines, MENU)
+    assert (look.options, look.menu, look.cursor) == ((("1", "Yes"), ("2", "No")), False, 1)
+    lines[3], lines[5] = "  2. No", " ❯ Something else"
+    assert read(lines, MENU).cursor is None
+
+
+def test_a_folded_description_is_part_of_its_choice() -> None:
+    described = ["❯ 1. Yes", *["     words of it"] * 6, "  2. No", "Enter to confirm"]
+    assert read([RULE, "Sure?", *described], MENU).options == (("1", "Yes"), ("2", "No"))
+
+
+def test_what_a_dialog_is_about_may_begin_above_the_lines_that_are_read() -> None:
+    spec = ScreenSpec(patterns=MENU.patterns, option=MENU.option, lines=4)
+    lines = [RULE, "run this:", *"abcdef", "Sure?", " ❯ 1. Yes", "   2. No", "Enter to confirm"]
+    assert read(lines, spec).text == "run this:\na\nb\nc\nd\ne\nf\nSure?"
+
+
 # -- the input line --------------------------------------------------------------------------------
 
 
@@ -175,6 +253,13 @@ def test_box_is_cleaned() -> None:
         ("$ \x1b[0;2mtry something", ""),
         ("$ ec\x1b[2mho hello\x1b[22m", "ec"),
         ("$ \x1b[38;5;2mgreen\x1b[0m", "green"),
+        # The cursor stands on the first character of a hint.
+        ("$ \x1b[7mR\x1b[0;2m\x1b[39mesend it\x1b[0m", ""),
+        ("$ \x1b[7m\x1b[39mP\x1b[0;2mress\x1b[0m \x1b[2mup", ""),
+        ("$ /co\x1b[7mm\x1b[0;2mpact\x1b[0m", "/co"),
+        # ... and on a character that was typed.
+        ("$ ec\x1b[7mh\x1b[0mo", "echo"),
+        ("$ ech\x1b[7mo\x1b[0m \x1b[2mhello", "echo"),
         ("output", None),
     ],
 )
@@ -184,6 +269,19 @@ def test_draft(line: str, draft: str | None) -> None:
 
 def test_lowest_input_line_counts() -> None:
     assert read(["$ old command", "output", "$ new"], SHELL).draft == "new"
+
+
+@pytest.mark.parametrize(
+    ("below", "draft"),
+    [
+        (["", "  second row", "third", RULE, "hints"], "second row"),
+        ([RULE, "hints"], ""),
+        (["hints"], ""),
+    ],
+)
+def test_a_draft_may_begin_below_an_empty_row_between_rules(below: list[str], draft: str) -> None:
+    assert read(["said", RULE, "$", *below], SHELL).draft == draft
+    assert read(["said", "$", *below], SHELL).draft == ""
 
 
 def test_draft_of_the_real_composer() -> None:
@@ -214,9 +312,10 @@ def test_colours_do_not_hide_a_match() -> None:
 
 @given(st.lists(st.text(max_size=60), max_size=60))
 def test_any_lines_can_be_read(lines: list[str]) -> None:
-    for spec in (CLAUDE, SHELL, ScreenSpec()):
+    for spec in (CLAUDE, SHELL, MENU, ScreenSpec()):
         look = read(lines, spec)
-        assert look.status == "blocked" or (look.text, look.options) == ("", ())
+        assert look.status == "blocked" or (look.text, look.options, look.menu) == ("", (), False)
+        assert look.cursor is None or look.cursor < len(look.options)
 
 
 @given(
