@@ -156,15 +156,17 @@ class Client:
         verb: str,
         *,
         timeout: float | None = None,
+        until: Callable[[], float | None] | None = None,
         revive: Callable[[], bool] | None = None,
         **args: Any,
     ) -> Iterator[Json]:
         """Ask for `verb` and yield what comes until the final answer.
 
-        `timeout` in seconds for the whole of it: TimeoutError when it is over. `revive` is asked
-        when the supervisor is gone: if False, the stream ends instead of starting it again.
+        `timeout` in seconds for the whole of it: TimeoutError when it is over. `until` is asked
+        before each wait for another monotonic time at which it is. `revive` is asked when the
+        supervisor is gone: if False, the stream ends instead of starting it again.
         """
-        for answer in self._exchange(verb, timeout, revive, args):
+        for answer in self._exchange(verb, timeout, revive, args, until):
             if "exit" not in answer:
                 yield answer
 
@@ -189,7 +191,12 @@ class Client:
         return int.from_bytes(credentials[:4], sys.byteorder)
 
     def _exchange(
-        self, verb: str, timeout: float | None, revive: Callable[[], bool] | None, args: Json
+        self,
+        verb: str,
+        timeout: float | None,
+        revive: Callable[[], bool] | None,
+        args: Json,
+        until: Callable[[], float | None] | None = None,
     ) -> Iterator[Json]:
         request = {"id": uuid.uuid4().hex, "verb": verb, **args}
         end = None if timeout is None else time.monotonic() + timeout
@@ -199,7 +206,7 @@ class Client:
             try:
                 self._send(request, end)
                 while True:
-                    answer = self._answer(request["id"], end)
+                    answer = self._answer(request["id"], _first(end, until() if until else None))
                     breaks = 0
                     if "exit" in answer:
                         _raise_for(answer)
@@ -296,6 +303,10 @@ def _ended(process: int, timeout: float) -> bool:
     poll = select.poll()
     poll.register(process, select.POLLIN)
     return bool(poll.poll(timeout * 1000))
+
+
+def _first(*times: float | None) -> float | None:
+    return min((each for each in times if each is not None), default=None)
 
 
 def _left(end: float | None) -> float | None:

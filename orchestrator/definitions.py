@@ -4,6 +4,8 @@ Layers, nearest first: the project's `.crew/` (only for a project's own blueprin
 the shipped ones. A directory without a word is skipped; one that cannot be read is an error.
 """
 
+import datetime
+import math
 import os
 import re
 import warnings
@@ -13,7 +15,7 @@ from typing import Literal
 
 from orchestrator import locations
 from orchestrator.core import launch
-from orchestrator.core.spec import CliSpec
+from orchestrator.core.spec import CliSpec, PricesSpec
 from orchestrator.errors import SpecError, UserError
 from orchestrator.tables import (
     TEXT_MAX,
@@ -32,6 +34,7 @@ Layer = Literal["shipped", "user", "project"]
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _KEY_NAME = re.compile(r"[!-~]+")
+_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
 # -- where things are ----------------------------------------------------------------------------
@@ -144,7 +147,27 @@ def _wrong_in_definition(cli: CliSpec, name: str) -> Iterator[Problem]:
                 yield ("keys", kind, index), 'is not the name of a key, such as "Enter" or "C-c"'
     if cli.config_env is not None and not _VARIABLE.fullmatch(cli.config_env):
         yield ("config_env",), f"{cli.config_env!r} cannot be the name of a variable"
+    if cli.prices is not None:
+        yield from _wrong_prices(cli.prices)
     yield from wrong_variables(cli.launch.env, ("launch", "env"))
+
+
+def _wrong_prices(prices: PricesSpec) -> Iterator[Problem]:
+    if not _DATE.fullmatch(prices.dated) or not _is_date(prices.dated):
+        yield ("prices", "dated"), f"{prices.dated!r} is not a date: write it as 2026-11-30"
+    for model, price in prices.models.items():
+        for kind in ("input", "output", "cache_write", "cache_read"):
+            if not 0 <= getattr(price, kind) < math.inf:
+                what = "is no price: it should be 0 or more, USD per million tokens"
+                yield ("prices", "models", model, kind), what
+
+
+def _is_date(text: str) -> bool:
+    try:
+        datetime.date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _patterns(cli: CliSpec) -> Iterator[tuple[Location, str, tuple[str, ...]]]:
@@ -153,6 +176,8 @@ def _patterns(cli: CliSpec) -> Iterator[tuple[Location, str, tuple[str, ...]]]:
         yield ("screen", "patterns", index, "match"), pattern.match, ()
     if cli.screen.composer is not None:
         yield ("screen", "composer"), cli.screen.composer, ("draft",)
+    if cli.screen.interruptible is not None:
+        yield ("screen", "interruptible"), cli.screen.interruptible, ()
     if cli.screen.option is not None:
         yield ("screen", "option"), cli.screen.option, ("key", "label")
     for word, answer in cli.keys.answers.items():

@@ -4,9 +4,11 @@ Values of the person's environment are never written: they are in a memory file 
 that the launcher opens through /proc. What is on disk is the blueprint's own, and `CREW_*`.
 """
 
+import asyncio
 import json
 import os
 import sys
+import uuid
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +16,7 @@ from pathlib import Path
 import aiofiles
 
 from orchestrator import failpoints, settings
+from orchestrator.core.dialects import Dialect, is_conversation
 from orchestrator.core.effects import Spawn
 from orchestrator.core.launch import Values, build_argv, build_environment, fill, root_slug
 from orchestrator.core.spec import AgentSpec, CliSpec
@@ -142,7 +145,11 @@ async def prepare(
     if transcript is None and cli.transcript is not None:
         transcript = _fill(cli.transcript.path, known)
     # Only a conversation that is seen to exist can be resumed.
-    resume = effect.resume and transcript is not None and Path(transcript).is_file()
+    resume = effect.resume and transcript is not None and await _can_resume(cli, Path(transcript))
+    if not resume and transcript is not None and cli.transcript and Path(transcript).is_file():
+        # The CLI would refuse the old id: the file, which stays as it is, has it.
+        known = values(spec, cli, paths, root, environment.values, str(uuid.uuid4()))
+        transcript = _fill(cli.transcript.path, known)
     await _write_settings(spec, cli, paths, root, known)
     ours = replace(spec, arguments=settings.without(cli, spec.arguments))
     order = {
@@ -164,6 +171,22 @@ async def prepare(
     file = paths.launch / f"{spec.name}.{effect.run}.json"
     await _write(file, json.dumps(order, indent=1))
     return file, resume, transcript
+
+
+async def _can_resume(cli: CliSpec, transcript: Path) -> bool:
+    """Whether there is something to go on with: a power cut may leave an empty file, a process
+    that is killed at its first prompt one without the prompt."""
+    if not transcript.is_file() or cli.hooks is None:
+        return transcript.is_file()
+    return await asyncio.to_thread(_has_conversation, cli.hooks.dialect, transcript)
+
+
+def _has_conversation(dialect: Dialect, transcript: Path) -> bool:
+    try:
+        with transcript.open("rb") as file:
+            return any(is_conversation(dialect, line) for line in file)
+    except OSError:
+        return False
 
 
 async def _write_settings(

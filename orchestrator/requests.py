@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+from orchestrator.asking import Asking
 from orchestrator.core import views
 from orchestrator.core.effects import Reply
 from orchestrator.core.events import (
@@ -26,7 +27,7 @@ from orchestrator.core.events import (
     StopRequested,
     UpRequested,
 )
-from orchestrator.core.outbox import PERSON
+from orchestrator.core.receipts import PERSON
 from orchestrator.core.state import Agent, Source
 from orchestrator.errors import CrewError
 from orchestrator.sinks.publish import Publisher
@@ -38,8 +39,10 @@ from orchestrator.sources.ipc import Connection, parse_team
 log = logging.getLogger(__name__)
 
 # What an agent may ask for, from inside its own process tree: it may talk and look.
-AGENTS_MAY = frozenset({"ping", "status", "watch", "send", "events", "why", "logs"})
+AGENTS_MAY = frozenset({"ping", "status", "watch", "send", "events", "why", "logs", "asked"})
 EVENTS_PAGE = 1000
+# What is told of a message that was sent before.
+MESSAGE = ("number", "sender", "state", "detail", "run")
 # Messages among which a repeated `send` is looked for: it comes back within seconds.
 RECENT = 1000
 
@@ -60,6 +63,7 @@ class Requests:
         logs: Callable[[Agent, int], Awaitable[str]],
         environ: Callable[[Mapping[str, str]], None],
         target: Callable[[Agent | None], Awaitable[Mapping[str, Any]]],
+        asking: Asking,
     ) -> None:
         self._publisher = publisher
         self._store = store
@@ -68,6 +72,7 @@ class Requests:
         self._logs = logs
         self._environ = environ
         self._target = target
+        self._asking = asking
         self._waiting: dict[str, asyncio.Future[Reply]] = {}
         # Set when the recorded world may be shown, and when orders may be taken.
         self.readable = asyncio.Event()
@@ -116,14 +121,17 @@ class Requests:
         An environment is a claim, so it can only take rights away: it tells of a process that is
         so young that its agent's launch is not known yet.
         """
-        world = self._publisher.world
+        return self._of(pid) or processes.claimed(pid, self._publisher.world.session)
+
+    def _of(self, pid: int) -> str | None:
+        """The agent that `pid` is seen to belong to."""
         leaders = {
             process.pid: agent.name
-            for agent in world.agents.values()
+            for agent in self._publisher.world.agents.values()
             for process in (agent.process, agent.previous)
             if process is not None
         }
-        return processes.caller(pid, leaders) or processes.claimed(pid, world.session)
+        return processes.caller(pid, leaders)
 
     # -- orders -----------------------------------------------------------------------------------
 
@@ -167,7 +175,7 @@ class Requests:
             rows = await self._worker.call(self._store.messages, limit=RECENT, newest=True)
             for row in rows:
                 if row["key"] == f"request:{name}":
-                    message = {k: row[k] for k in ("number", "state", "detail")}
+                    message = {k: row[k] for k in MESSAGE}
                     await connection.final(name, 0, {"message": message, "repeated": True})
                     return
             text = "the message was not accepted: look with `crew status` and send it again"
@@ -207,11 +215,12 @@ class Requests:
                     agent = str(request["agent"])
                     return SendRequested(agent=agent, text=text, sender=sender, **common)
                 case "answer":
-                    asked = request.get("asked")
                     return AnswerRequested(
                         agent=str(request["agent"]),
                         choice=str(request["choice"]),
-                        asked=None if asked is None else str(asked),
+                        asked=_text(request.get("asked")),
+                        hook=_text(request.get("hook")),
+                        reason=_text(request.get("reason")),
                         **common,
                     )
                 case "interrupt":
@@ -267,6 +276,17 @@ class Requests:
             while self._publisher.committed <= seq:
                 await self._publisher.changed()
 
+    async def _ask_asked(self, request: Request, connection: Connection) -> None:
+        """A hook waits for a person's answer to what it told of. Who it belongs to is seen."""
+        agent = self._of(connection.pid)
+        if agent is None or agent != request.get("agent"):
+            text = "only an agent's own hook waits for the answer to its request"
+            await connection.final(request["id"], 1, {"error": text})
+            return
+        run, key = int(request["run"]), str(request["key"])
+        decision = await self._asking.wait(agent, run, key)
+        await connection.final(request["id"], 0, {"decision": decision})
+
     async def _ask_why(self, request: Request, connection: Connection) -> None:
         agent = await self._agent(request, connection)
         if agent is not None:
@@ -297,3 +317,7 @@ class Requests:
             text = f"there is no agent {request.get('agent')!r} here: there is {names}"
             await connection.final(request["id"], 2, {"error": text})
         return agent
+
+
+def _text(found: object) -> str | None:
+    return None if found is None else str(found)

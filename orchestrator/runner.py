@@ -14,7 +14,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, assert_never
 
-from orchestrator import failpoints, launching, procfs, speaking
+from orchestrator import answering, failpoints, interrupting, launching, procfs, speaking
+from orchestrator.answering import Outcome
+from orchestrator.asking import Asking
 from orchestrator.core.effects import (
     AnyEffect,
     ClosePane,
@@ -49,6 +51,7 @@ from orchestrator.core.events import (
     ServerStarted,
     SpawnFailed,
 )
+from orchestrator.core.receipts import is_command
 from orchestrator.core.recovery import differs
 from orchestrator.core.screen import Look
 from orchestrator.core.state import Process, SessionState, Source, World
@@ -85,6 +88,7 @@ class Runner:
         finish: Callable[[], None],
         settle: Callable[[], Awaitable[None]],
         environment: Callable[[], Environment],
+        asking: Asking,
     ) -> None:
         self._paths = paths
         self._link = link
@@ -94,6 +98,7 @@ class Runner:
         self._finish = finish
         self._settle = settle
         self._environment = environment
+        self._asking = asking
         self._lanes: dict[str, asyncio.Task[None]] = {}
         self._starts = asyncio.Semaphore(STARTS)
 
@@ -181,11 +186,18 @@ class Runner:
                     )
                 )
             case GiveAnswer():
-                refused = await speaking.answer(self._link.control, effect)
-                self._answered(effect, refused)
+                outcome = await answering.give(
+                    self._link.control,
+                    effect,
+                    self._asking,
+                    lambda: self._world().agents.get(effect.agent),
+                )
+                self._answered(effect, outcome)
             case SendInterrupt():
-                refused = await speaking.interrupt(self._link.control, effect)
-                self._interrupted(effect, refused)
+                refused, note = await interrupting.interrupt(
+                    self._link.control, effect, lambda: self._world().agents.get(effect.agent)
+                )
+                self._interrupted(effect, refused, note)
             case LookAtScreen():
                 await self._look(effect)
             case ListPanes():
@@ -216,7 +228,8 @@ class Runner:
             case StartServer():
                 self._post(ServerFailed(reason=reason, **_stamp("tmux")))
             case GiveAnswer():
-                self._answered(effect, f"the answer could not be given: {reason}")
+                refused = f"the answer could not be given: {reason}"
+                self._answered(effect, Outcome(refused=refused))
             case SendInterrupt():
                 self._interrupted(effect, f"it could not be interrupted: {reason}")
             case _:
@@ -325,7 +338,7 @@ class Runner:
         await speaking.type_message(self._link.control, effect)
         self._post(MessageTyped(**common, **_stamp("crew")))
         deaf = effect.cli.hooks is None and effect.cli.transcript is None
-        if deaf or speaking.is_command(effect.text):
+        if deaf or is_command(effect.text):
             taken = await speaking.taken_by_screen(self._link.control, effect)
             verdict: speaking.Verdict = "unknown" if taken is None else "taken"
             self._post(MessageJudged(**common, verdict=verdict, **_stamp("screen")))
@@ -333,25 +346,32 @@ class Runner:
                 # In a line-mode terminal the kernel echoes what is typed: nothing wakes us.
                 self._post(screen_seen(effect.agent, effect.run, replace(taken, draft=None)))
 
-    def _answered(self, effect: GiveAnswer, refused: str | None) -> None:
+    def _answered(self, effect: GiveAnswer, outcome: Outcome) -> None:
+        if outcome.after is not None:
+            # No hook tells of it: the next question of the same tool, the next first-run dialog.
+            self._post(screen_seen(effect.agent, effect.run, outcome.after))
         self._post(
             AnswerGiven(
                 agent=effect.agent,
                 run=effect.run,
                 request=effect.request,
                 choice=effect.choice,
-                refused=refused,
+                hook=effect.ask.hook,
+                by=outcome.by,
+                refused=outcome.refused,
+                mistake=outcome.mistake,
                 **_stamp("crew"),
             )
         )
 
-    def _interrupted(self, effect: SendInterrupt, refused: str | None) -> None:
+    def _interrupted(self, effect: SendInterrupt, refused: str | None, note: str = "") -> None:
         self._post(
             InterruptSent(
                 agent=effect.agent,
                 run=effect.run,
                 request=effect.request,
                 refused=refused,
+                note=note,
                 **_stamp("crew"),
             )
         )

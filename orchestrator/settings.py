@@ -64,7 +64,8 @@ def _hooks(hooks: HooksSpec) -> Iterator[tuple[str, list[Json]]]:
     for event in hooks.events:
         command, timeout = _shell(HOOK, event), HOOK_TIMEOUT
         if event == "PermissionRequest" and hooks.answers:
-            command = f"{command} {_shell(sys.executable, '-S', '-I', ASKING)}"
+            # Killing what the CLI has started ends it all: no shell stands between.
+            command = f"exec {command} {_shell(sys.executable, '-S', '-I', ASKING)}"
             timeout = ASKING_TIMEOUT
         yield event, [{"hooks": [{"type": "command", "command": command, "timeout": timeout}]}]
 

@@ -10,16 +10,14 @@ from pathlib import Path
 from typing import Literal
 
 from orchestrator import failpoints
-from orchestrator.core.dialects import read_transcript_line
+from orchestrator.core.dialects import Dialect, dialect_of, read_transcript_line
 from orchestrator.core.effects import (
-    GiveAnswer,
     JudgeMessage,
     PressSubmit,
-    SendInterrupt,
     TypeMessage,
 )
-from orchestrator.core.outbox import is_receipt
-from orchestrator.core.screen import Look, choose, read
+from orchestrator.core.receipts import is_command, is_draft_of, is_receipt
+from orchestrator.core.screen import Look, read
 from orchestrator.core.spec import CliSpec
 from orchestrator.tmux import panes
 from orchestrator.tmux.control import Control
@@ -32,6 +30,8 @@ TAIL = 1024 * 1024
 CLOCKS = 1.0
 # How often, and how far apart (s), a dialog that was told of is looked for on the screen.
 LOOKS, LOOK_PAUSE = 20, 0.05
+# Looks after which a text that was pasted has been drawn, and may have been taken unseen.
+DRAWN = 5
 
 
 async def _screen(control: Control, pane: str, cli: CliSpec) -> Look | None:
@@ -48,7 +48,8 @@ async def why_held(control: Control, effect: TypeMessage) -> str | None:
         return "its screen could not be read"
     if look.status == "blocked":
         return "a dialog is open on its screen"
-    if look.status == "working":
+    # What an agent has said may look like work too; one with a status file tells it better.
+    if look.status == "working" and effect.cli.status_file is None:
         return "it is working"
     if look.draft:
         return "somebody is typing there"
@@ -64,11 +65,6 @@ async def type_message(control: Control, effect: TypeMessage) -> None:
     failpoints.hit("tmux")
 
 
-def is_command(text: str) -> bool:
-    """Whether the CLI takes this for an order to itself, of which no hook or transcript tells."""
-    return text.lstrip().startswith(("/", "!"))
-
-
 async def taken_by_screen(control: Control, effect: TypeMessage) -> Look | None:
     """Where no receipt comes: the screen that shows that the text was taken, or None.
 
@@ -76,7 +72,8 @@ async def taken_by_screen(control: Control, effect: TypeMessage) -> Look | None:
     hooks also when it works now, or when the text has scrolled up.
     """
     words = " ".join(effect.text.strip().split("\n")[-1].split())
-    for _ in range(LOOKS):
+    drawn = False
+    for number in range(LOOKS):
         lines = await control.snapshot(effect.pane)
         if lines is not None:
             look = read(lines, effect.cli.screen)
@@ -84,8 +81,11 @@ async def taken_by_screen(control: Control, effect: TypeMessage) -> Look | None:
             scrolled = any(line.endswith(words) for line in shown[:-1])
             if effect.cli.hooks is None and (look.status == "working" or scrolled):
                 return look
-            if effect.cli.hooks is not None and look.draft == "":
-                return look
+            if effect.cli.hooks is not None:
+                # What was pasted is drawn a moment later: a line that is empty yet tells nothing.
+                if drawn and not look.draft:
+                    return look
+                drawn = bool(look.draft) or number >= DRAWN
         await asyncio.sleep(LOOK_PAUSE)
     return None
 
@@ -95,37 +95,28 @@ async def press_submit(control: Control, effect: PressSubmit) -> None:
     if await panes.in_mode(control, effect.pane):
         return
     look = await _screen(control, effect.pane, effect.cli)
-    if look is not None and look.status != "blocked" and _stands(look.draft, effect.text):
+    if look is not None and look.status != "blocked" and is_draft_of(look.draft, effect.text):
         await control.run(("send-keys", "-t", effect.pane, *effect.cli.keys.submit))
-
-
-def _stands(draft: str | None, text: str) -> bool:
-    """Whether the draft is the beginning of our text (the screen shows one line of it)."""
-    if not draft:
-        return False
-    head = " ".join(draft.split())
-    return " ".join(text.split()).startswith(head)
 
 
 async def judge(control: Control, effect: JudgeMessage) -> Verdict:
     """What became of a message whose receipt did not come."""
     if effect.transcript is None or is_command(effect.text):
         return "unknown"  # Of a command nothing but the first moment after it could tell.
-    found = await asyncio.to_thread(
-        _in_transcript, Path(effect.transcript), effect.text, effect.since
-    )
+    dialect, path = dialect_of(effect.cli), Path(effect.transcript)
+    found = await asyncio.to_thread(_in_transcript, dialect, path, effect.text, effect.since)
     if found:
         return "taken"
     look = await _screen(control, effect.pane, effect.cli)
     if found is None or look is None or look.draft is None or look.status == "blocked":
         return "unknown"
-    if _stands(look.draft, effect.text):
+    if is_draft_of(look.draft, effect.text):
         return "draft"
     # Not in the conversation, and the input line is there and does not hold it.
     return "absent" if look.draft == "" else "unknown"
 
 
-def _in_transcript(path: Path, text: str, since: float) -> bool | None:
+def _in_transcript(dialect: Dialect, path: Path, text: str, since: float) -> bool | None:
     """Whether the end of the transcript has `text` as a prompt that came after `since`.
 
     None if that cannot be told: the file cannot be read, or a line that matches has no time.
@@ -141,7 +132,7 @@ def _in_transcript(path: Path, text: str, since: float) -> bool | None:
         return None
     found: bool | None = False
     for line in lines:
-        parsed = read_transcript_line("claude", line)
+        parsed = read_transcript_line(dialect, line)
         if parsed is None or parsed.prompt is None or not is_receipt(text, parsed.prompt):
             continue
         if parsed.at is None:
@@ -149,32 +140,6 @@ def _in_transcript(path: Path, text: str, since: float) -> bool | None:
         elif parsed.at >= since - CLOCKS:
             return True
     return found
-
-
-async def answer(control: Control, effect: GiveAnswer) -> str | None:
-    """Press the key of a choice if the dialog is still the one that was asked; else say why not.
-
-    Returns once the dialog has gone: the answer has arrived.
-    """
-    if await panes.in_mode(control, effect.pane):
-        return f"the pane of {effect.agent} is in copy mode, which would take the key: leave it"
-    look = await look_for_dialog(control, effect.pane, effect.cli)
-    if look is None or look.status != "blocked":
-        return f"{effect.agent} does not ask any more"
-    if effect.ask.shown is not None and effect.ask.shown != look.text:
-        return f"{effect.agent} asks something else now: {look.text}"
-    options = look.options or effect.ask.options
-    key = choose(options, effect.cli.keys.answers, effect.choice)
-    if key is None:
-        choices = ", ".join(f"{key} ({label})" for key, label in options)
-        return f"{effect.choice!r} is no choice of {effect.agent}'s: {choices or 'none is shown'}"
-    await control.run(("send-keys", "-t", effect.pane, key))
-    for _ in range(LOOKS):
-        now = await _screen(control, effect.pane, effect.cli)
-        if now is not None and (now.status, now.text) != (look.status, look.text):
-            return None
-        await asyncio.sleep(LOOK_PAUSE)
-    return f"{effect.agent} still shows the dialog: look at it with `crew attach {effect.agent}`"
 
 
 async def look_for_dialog(control: Control, pane: str, cli: CliSpec) -> Look | None:
@@ -189,11 +154,3 @@ async def look_for_dialog(control: Control, pane: str, cli: CliSpec) -> Look | N
             break
         await asyncio.sleep(LOOK_PAUSE)
     return look
-
-
-async def interrupt(control: Control, effect: SendInterrupt) -> str | None:
-    """Press the interrupting keys; returns why not, or None."""
-    if await panes.in_mode(control, effect.pane):
-        return f"the pane of {effect.agent} is in copy mode, which would take the key: leave it"
-    await control.run(("send-keys", "-t", effect.pane, *effect.cli.keys.interrupt))
-    return None

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator import procfs
+from orchestrator.asking import Asking
 from orchestrator.core.effects import AnyEffect
 from orchestrator.core.events import (
     AnyEvent,
@@ -124,6 +125,7 @@ class Supervisor:
             committed=self._committed,
         )
         post = self.runtime.post
+        self.asking = Asking(lambda: self.runtime.world, lambda keys: worker.call(store.seen, keys))
         self.requests = Requests(
             self.publisher,
             store,
@@ -132,6 +134,7 @@ class Supervisor:
             logs=self._logs,
             environ=self._set_environment,
             target=self._target,
+            asking=self.asking,
         )
         self.watchers = Watchers(
             paths,
@@ -151,6 +154,7 @@ class Supervisor:
             finish=self._finish,
             settle=self.watchers.settle,
             environment=lambda: self.environment,
+            asking=self.asking,
         )
         self._looking = False
         self._jobs: set[asyncio.Task[None]] = set()
@@ -158,6 +162,7 @@ class Supervisor:
     # -- what the loop calls ----------------------------------------------------------------------
 
     def _follow(self, old: World, new: World) -> None:
+        self.asking.follow(new)
         self.watchers.follow(old, new)
 
     def _run(self, effects: Sequence[AnyEffect]) -> None:
@@ -167,6 +172,7 @@ class Supervisor:
         keys = [e.key for e in events if e.key is not None and e.key.startswith("hook:")]
         if keys:
             self.watchers.files.consumed(keys)
+            self.asking.committed(keys)
         self.spare.follow(self.runtime.world)
 
     def _finish(self) -> None:

@@ -41,6 +41,9 @@ STATUS_STEP = 0.005
 SETTLE = 2.0
 # Status lines are redrawn at most this often (s).
 MARKS = 0.5
+# Seconds after which a first-run dialog that shows no choices is taken for one that has none: they
+# are drawn half a second after the dialog itself, and more on a busy machine.
+CHOICES = 1.5
 # Marks that call a person; the others are calm.
 COLOURS: Mapping[Status, Colour] = {Status.BLOCKED: "yellow", Status.FAILED: "red"}
 
@@ -77,6 +80,7 @@ class Watchers:
         self._screens = Screens(loop, self._terminals, self._snapshot, self._screen)
         self._deadlines = clock.Deadlines(loop, self._due)
         self._looks: dict[str, tuple[int, Look]] = {}
+        self._undrawn: dict[str, tuple[Look, asyncio.TimerHandle]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._marking = False
         self._marked: Process | None = None
@@ -102,15 +106,17 @@ class Watchers:
 
     def _follow_agent(self, before: Agent | None, agent: Agent, world: World) -> None:
         def watched(a: Agent) -> tuple[object, ...]:
-            return a.process, a.run, a.tty, a.transcript, a.conversation, _unheard(a)
+            conversations = a.transcript, a.conversation, tuple(a.usage.transcripts)
+            return a.process, a.run, a.tty, conversations, _unheard(a)
 
         same = before is not None and watched(before) == watched(agent)
         if same or world.team is None:
             return
-        if agent.process is None:
+        process = agent.process
+        if process is None:
             self._forget(agent.name)
-            return
-        self._exits.watch(agent.name, agent.run, agent.process)
+        else:
+            self._exits.watch(agent.name, agent.run, process)
         cli = world.team.clis.get(agent.spec.cli)
         if cli is None:
             return  # It left the team and is ending.
@@ -126,12 +132,13 @@ class Watchers:
             agent.name,
             agent.run,
             cli,
-            process=agent.process,
-            status_path=launching.status_path(cli, known, agent.process.pid),
+            process=process,
+            status_path=launching.status_path(cli, known, process.pid) if process else None,
             transcript_path=launching.transcript_path(cli, known, agent),
             since=agent.said["transcript"].at if "transcript" in agent.said else None,
+            usage=agent.usage,
         )
-        if agent.tty is not None and (reads_screen(cli) or _unheard(agent)):
+        if process and agent.tty is not None and (reads_screen(cli) or _unheard(agent)):
             self._screens.follow(agent.name, agent.tty)
         else:
             self._screens.unfollow(agent.name)
@@ -141,6 +148,7 @@ class Watchers:
         self.files.unfollow(name)
         self._screens.unfollow(name)
         self._looks.pop(name, None)
+        self._drawn(name)
 
     def _due(self, name: str, due: float) -> None:
         at, mono = clock.now()
@@ -236,11 +244,28 @@ class Watchers:
         cli = world.team.clis[agent.spec.cli]
         # What stands in the input line is no status: each key would be an event.
         look = replace(read(lines, cli.screen), draft=None)
+        if look.status == "blocked" and not look.options and not reads_screen(cli):
+            if name in self._undrawn and self._undrawn[name][0] == look:
+                return
+            self._drawn(name)
+            later = asyncio.get_running_loop().call_later
+            self._undrawn[name] = look, later(CHOICES, self._seen, name, agent.run, look)
+            look = Look()
+        else:
+            self._drawn(name)
         # What it said before may be overtaken: by a command typed since, say.
         overtaken = reads_screen(cli) and look.status != agent.status.value
         if self._looks.get(name) != (agent.run, look) or overtaken:
-            self._looks[name] = (agent.run, look)
-            self._post(screen_seen(name, agent.run, look))
+            self._seen(name, agent.run, look)
+
+    def _seen(self, name: str, run: int, look: Look) -> None:
+        self._looks[name] = (run, look)
+        self._post(screen_seen(name, run, look))
+
+    def _drawn(self, name: str) -> None:
+        """A dialog that had no choices yet has them, or has gone."""
+        if waiting := self._undrawn.pop(name, None):
+            waiting[1].cancel()
 
     # -- the status line --------------------------------------------------------------------------
 
@@ -277,8 +302,9 @@ class Watchers:
 
     async def settle(self) -> None:
         """Wait until what was begun is done, such as keeping a dead pane's last words."""
-        if self._tasks:
-            await asyncio.wait(set(self._tasks), timeout=SETTLE)
+        reading = asyncio.create_task(self.files.settled())
+        await asyncio.wait({reading, *self._tasks}, timeout=SETTLE)
+        reading.cancel()
 
     async def close(self) -> None:
         await self.files.stop()
@@ -286,6 +312,8 @@ class Watchers:
         self._terminals.close()
         self._exits.close()
         self._deadlines.close()
+        for name in list(self._undrawn):
+            self._drawn(name)
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -29,6 +29,9 @@ Json = dict[str, Any]
 Handler = Callable[[Json], Json]
 
 
+NOTHING_USED = {"input": 0, "output": 0, "cache_write": 0, "cache_read": 0, "cost_usd": 0.0}
+
+
 def agent(name: str, status: str = "ready", **more: Any) -> Json:
     """One agent of a view."""
     return {
@@ -51,6 +54,7 @@ def agent(name: str, status: str = "ready", **more: Any) -> Json:
         "queued": 0,
         "held": None,
         "limited_until": None,
+        "usage": {**NOTHING_USED, "models": {}, "cost_source": None, "context": None},
         "restart_at": None,
         **more,
     }
@@ -86,6 +90,7 @@ def session(name: str, *agents: Json, **more: Any) -> Json:
         "agents": list(agents),
         "messages": [],
         "missed_events": 0,
+        "usage": NOTHING_USED,
         "edited": [],
         "health": {"storage": None},
         **more,

@@ -73,7 +73,7 @@ def test_what_says_nothing_is_shown_where_it_is_asked_for(fake: FakeSupervisor) 
     dull: list[dict[str, Any]] = [
         {"kind": "deadline_passed", "name": "x"},
         {"kind": "panes_seen", "audit": False, "panes": []},
-        {"kind": "transcript_seen", "prompts": [], "last_words": None, "input_tokens": 7},
+        {"kind": "transcript_seen", "prompts": [], "last_words": None},
     ]
     told = [{**EVENT, **event} for event in [*dull, {"kind": "panes_seen", "audit": True}, EVENT]]
     fake.streams["events"] = lambda _: iter([*[{"event": event} for event in told], {"exit": 0}])

@@ -63,6 +63,54 @@ def test_status_is_aligned_and_fits(
     assert len(ages) == 1, "columns are aligned, wide characters too"
 
 
+@pytest.mark.parametrize("columns", [80, 99, 100, 200])
+def test_what_each_agent_has_used_is_shown_where_there_is_room(
+    fake: FakeSupervisor, monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    plain = crew("status").out
+    for one, tokens, cost in zip(
+        fake.view["agents"], (12_345, 999, 1_250_000, 0), (0.4237, None, 0.001, 0.0), strict=True
+    ):
+        used = {"input": 0, "output": tokens, "cache_write": 0, "cache_read": 0}
+        one["usage"] = {**used, "models": {}, "cost_usd": cost}
+    rows = crew("status").out.splitlines()[2:6]
+    if columns < render.WIDE:
+        assert crew("status").out == plain
+        return
+    assert max(map(width, rows)) <= columns
+    assert rows[0].startswith("●  boss      boss    working (tool)  12s  12.3k $0.42  reads a very")
+    assert rows[1].startswith("?  worker-1          blocked         12s  999 $?       asks (perm")
+    assert rows[2].startswith("✗  worker-2          failed          12s  1.2M <$0.01  exit status")
+    assert rows[3].startswith("○  日本      翻訳者  ready           12s               訳した")
+
+
+def test_of_who_has_used_nothing_nothing_is_shown(
+    fake: FakeSupervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    with_nothing = crew("status").out
+    for one in fake.view["agents"]:
+        del one["usage"]  # as an older supervisor's view is
+    assert crew("status").out == with_nothing
+
+
+@pytest.mark.parametrize(
+    ("number", "shown"),
+    [(0, "0"), (999, "999"), (1000, "1.0k"), (999_999, "999.9k"), (1_000_000, "1.0M")],
+)
+def test_a_count_in_short(number: int, shown: str) -> None:
+    assert render.short_count(number) == shown
+
+
+@pytest.mark.parametrize(
+    ("cost", "shown"),
+    [(None, "$?"), (0.0, "$0.00"), (0.0099, "<$0.01"), (0.42, "$0.42"), (1234.5, "$1234.50")],
+)
+def test_a_cost_in_short(cost: float | None, shown: str) -> None:
+    assert render.short_cost(cost) == shown
+
+
 def test_status_says_who_needs_a_person_and_what_to_type(fake: FakeSupervisor) -> None:
     fake.publish(messages=[message(7, "boss", "unconfirmed")])
     needs = crew("status").out.split("\n\n")[2].splitlines()
@@ -98,6 +146,14 @@ def test_a_permission_is_told_as_what_is_to_be_done(
     assert f"\nworker-1 {said}\n    crew answer worker-1 1    Yes\n" in out
     fake.publish(agents=[agent("worker-1", "blocked", ask={**asked, "kind": "question"})])
     assert f"worker-1 asks (question): {text}\n" in crew("status").out
+
+
+def test_a_dialog_is_told_by_its_name(fake: FakeSupervisor) -> None:
+    asked = {**ask("Is it one you trust?", k1="No, exit"), "kind": "dialog", "name": "trust"}
+    fake.publish(agents=[agent("worker-1", "blocked", ask=asked, detail="asks: trust: Is it")])
+    out = crew("status").out
+    assert "12s  asks (trust): Is it one you trust?\n" in out, "in the table"
+    assert "\nworker-1 asks (trust): Is it one you trust?\n    crew answer worker-1 1" in out
 
 
 def test_one_needs_you(fake: FakeSupervisor) -> None:

@@ -1,6 +1,7 @@
 """send, answer, interrupt, restart, stop: what is asked for, and what is said of it."""
 
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,24 @@ def test_wait_waits_through_everything(fake: FakeSupervisor) -> None:
     assert crew("send", "boss", "hi", "--wait").out == "message 7 delivered to boss\n"
 
 
+def test_wait_says_once_why_it_waits(fake: FakeSupervisor) -> None:
+    fake.publish(agents=[agent("boss", "working")])
+    why = "boss is working; typed when it is ready"
+    Outbox(fake, "queued", why, {"detail": why}, {"state": "typing"}, {"state": "delivered"})
+    ran = crew("send", "boss", "hi", "--wait")
+    assert ran.err == f"message 7 to boss is queued: {why}\n"
+    assert ran.out == "message 7 delivered to boss\n"
+
+
+def test_wait_says_what_is_asked_meanwhile(fake: FakeSupervisor) -> None:
+    Outbox(fake, "queued", "worker-1 waits for an answer", {"state": "delivered"})
+    ran = crew("send", "worker-1", "hi", "--wait")
+    assert ran.err.splitlines() == [
+        "message 7 to worker-1 is queued: worker-1 waits for an answer",
+        "worker-1 asks permission: Run rm?; answer with `crew answer worker-1 CHOICE`",
+    ]
+
+
 def test_wait_has_a_bound(fake: FakeSupervisor) -> None:
     Outbox(fake, "queued", "boss is working", {"detail": "a draft stands in the pane"})
     refused(
@@ -172,6 +191,7 @@ def test_a_shell_command_must_be_meant(fake: FakeSupervisor) -> None:
         2,
         "agents run a text that starts with `!` as a shell command: add --shell if you mean it",
     )
+    assert crew("send", "boss", "\u200b!ls").status == 2, "what cannot be seen is not typed"
     assert not fake.asked("send")
     assert crew("send", "boss", "!ls", "--shell").status == 0
 
@@ -201,6 +221,17 @@ def test_an_answer_is_bound_to_what_is_asked(fake: FakeSupervisor) -> None:
     assert ran.out == "answered worker-1: Yes\n"
     (asked,) = fake.asked("answer")
     assert (asked["agent"], asked["choice"], asked["asked"]) == ("worker-1", "1", "Run rm?")
+    assert (asked["hook"], asked["reason"]) == (None, None)
+
+
+def test_an_answer_is_bound_to_the_hook_that_told_of_it(fake: FakeSupervisor) -> None:
+    asked = {**ask("Run rm?", k1="Yes", k2="No"), "hook": "hook:worker-1.3.PermissionRequest.9:1"}
+    fake.publish(agents=[agent("worker-1", "blocked", ask=asked)])
+    fake.handlers["answer"] = lambda _: {"choice": "no"}
+    ran = crew("answer", "worker-1", "no", "--because", "not now")
+    assert ran.out == "answered worker-1: No\n"
+    (sent,) = fake.asked("answer")
+    assert (sent["hook"], sent["reason"]) == (asked["hook"], "not now")
 
 
 def test_an_answer_to_nobody(fake: FakeSupervisor) -> None:
@@ -235,17 +266,33 @@ def test_an_answer_in_few_letters(fake: FakeSupervisor, typed: str, sent: str, s
 
 def test_a_choice_that_is_none_is_the_users_mistake(fake: FakeSupervisor) -> None:
     sentence = "'maybe' is no choice of worker-1's: 1 (Yes), 2 (No)"
-    fake.handlers["answer"] = lambda _: {"exit": 1, "error": sentence}
+    fake.handlers["answer"] = lambda _: {"exit": 2, "error": sentence}
     refused(crew("answer", "worker-1", "maybe"), 2, sentence)
-    unknown = {**ask("Run rm?"), "options": []}
-    fake.publish(agents=[agent("worker-1", "blocked", ask=unknown)])
-    refused(crew("answer", "worker-1", "maybe"), 1, sentence)
 
 
 def test_an_answer_that_comes_too_late(fake: FakeSupervisor) -> None:
     sentence = "worker-1 asks something else now: Run ls?"
     fake.handlers["answer"] = lambda _: {"exit": 1, "error": sentence}
     refused(crew("answer", "worker-1", "1"), 1, sentence)
+
+
+def test_an_interruption_is_over_when_the_status_says_so(fake: FakeSupervisor) -> None:
+    note = "in its input line stands: \x1b[1mmy own"
+    fake.publish(agents=[agent("boss", "working")])
+    fake.handlers["interrupt"] = lambda _: {"note": note}
+    ready = threading.Timer(0.05, lambda: fake.publish(agents=[agent("boss", "ready")]))
+    ready.start()
+    ran = crew("interrupt", "boss")
+    ready.join()
+    assert ran.out == "boss was interrupted: in its input line stands: my own\n"
+
+
+def test_an_interruption_after_which_it_works_again(
+    fake: FakeSupervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(talk, "CALM", 0.05)
+    fake.publish(agents=[agent("boss", "working")])
+    assert crew("interrupt", "boss").out == "boss was interrupted, and is working again\n"
 
 
 # -- interrupt, restart, stop ----------------------------------------------------------------------

@@ -4,6 +4,7 @@ import json
 import os
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -222,6 +223,22 @@ def test_watch_gives_the_view_and_then_changes(paths: SessionPaths, fake: FakeSu
 def test_a_stream_is_over_in_time(paths: SessionPaths, fake: FakeSupervisor) -> None:
     with Client.connect(paths, start=False) as client, pytest.raises(TimeoutError):
         list(client.stream("watch", timeout=0.05))
+
+
+def test_when_a_stream_is_over_may_change_meanwhile(
+    paths: SessionPaths, fake: FakeSupervisor
+) -> None:
+    ends: list[float | None] = [None]
+    with Client.connect(paths, start=False) as client:
+        stream = client.stream("watch", timeout=60, until=lambda: ends[0])
+        next(stream)
+        ends[0] = time.monotonic() + 60
+        fake.publish(agents=[agent("boss", "working")])
+        next(stream)
+        ends[0] = time.monotonic()
+        fake.publish(agents=[agent("boss", "ready")])
+        with pytest.raises(TimeoutError):
+            list(stream)
 
 
 def test_events_go_on_after_the_last_one_that_came(

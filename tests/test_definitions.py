@@ -9,7 +9,7 @@ import pytest
 
 from orchestrator import locations
 from orchestrator.blueprints import load_team
-from orchestrator.core.spec import CliSpec
+from orchestrator.core.spec import CliSpec, PriceSpec, PricesSpec
 from orchestrator.definitions import layer_of, load_definition
 from orchestrator.errors import SpecError
 from tests.projects import ONE, PLAIN, TOOL, Project, load_error, unprivileged, write
@@ -73,6 +73,10 @@ def test_a_broken_link_does_not_let_the_next_layer_in(project: Project) -> None:
 # -- what is wrong -------------------------------------------------------------------------------
 
 
+PRICED = (
+    "[prices]\ndated = '2026-11-01'\n"
+    "[prices.models.m]\ninput = 1\noutput = 2\ncache_write = 1.5\ncache_read = {}\n"
+)
 WRONG_DEFINITIONS: list[tuple[str, str]] = [
     ("summary = 'x'\n", "launch.command: is missing: add it"),
     ("[launch]\ncommand = []\n", "launch.command: is empty: its first word is the program to run"),
@@ -88,8 +92,8 @@ WRONG_DEFINITIONS: list[tuple[str, str]] = [
     (
         PLAIN + "fresh = ['{pid}']\n",
         "launch.fresh[0]: there is no placeholder {pid}: known here are {config}, "
-        "{conversation}, {mcp}, {mode}, {model}, {name}, {package}, {python}, {role_prompt}, {root}, "
-        "{root_slug}, {settings}, {shell}, {state}",
+        "{conversation}, {mcp}, {mode}, {model}, {name}, {package}, {python}, {role_prompt}, "
+        "{root}, {root_slug}, {settings}, {shell}, {state}",
     ),
     (
         PLAIN + "[transcript]\npath = '{config}/x'\n",
@@ -123,8 +127,32 @@ WRONG_DEFINITIONS: list[tuple[str, str]] = [
         PLAIN + "[hooks]\ndialect = 'clod'\nevents = []\n",
         "hooks.dialect: should be one of 'claude' (did you mean 'claude'?)",
     ),
+    (
+        PLAIN + "[prices]\ndated = 'last week'\n",
+        "prices.dated: 'last week' is not a date: write it as 2026-11-30",
+    ),
+    (
+        PLAIN + "[prices]\ndated = '2026-02-30'\n",
+        "prices.dated: '2026-02-30' is not a date: write it as 2026-11-30",
+    ),
+    (
+        PLAIN + PRICED.format("-0.1"),
+        "prices.models.m.cache_read: is no price: it should be 0 or more, USD per million tokens",
+    ),
+    (
+        PLAIN + PRICED.format("inf"),
+        "prices.models.m.cache_read: is no price: it should be 0 or more, USD per million tokens",
+    ),
+    (PLAIN + PRICED.format("'1'"), "prices.models.m.cache_read: should be a number, not text"),
     ("config_env = 'A B'\n" + PLAIN, "config_env: 'A B' cannot be the name of a variable"),
 ]
+
+
+def test_prices_of_a_definition(project: Project) -> None:
+    write(project.user / "agents" / "paid.toml", PLAIN + PRICED.format(0))
+    prices = load_definition("paid", None).prices
+    price = PriceSpec(input=1, output=2, cache_write=1.5, cache_read=0)
+    assert prices == PricesSpec(dated="2026-11-01", models={"m": price})
 
 
 @pytest.mark.parametrize(("text", "sentence"), WRONG_DEFINITIONS)

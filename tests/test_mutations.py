@@ -32,6 +32,9 @@ class Mutation(NamedTuple):
 CORE = "tests/core/test_reducer.py"
 REPORTS = "tests/core/test_reports.py"
 OUTBOX = "tests/core/test_outbox.py"
+ANSWERS = "tests/core/test_answers.py"
+FIRST_RUN = "tests/core/test_first_run.py"
+CONVERSATIONS = "tests/sources/test_conversations.py"
 MUTATIONS = (
     Mutation(
         "a late report changes nothing that is newer",
@@ -138,6 +141,46 @@ MUTATIONS = (
         "two_answers",
     ),
     Mutation(
+        "an answer is for the request that was seen, and for none of the same words",
+        "core/reducer.py",
+        "event.hook is not None and event.hook != agent.ask.hook",
+        "False",
+        ANSWERS,
+        "no_later_one",
+    ),
+    Mutation(
+        "what was denied does not run",
+        "core/reports.py",
+        "and ask.tool and not ask.denied:",
+        "and ask.tool:",
+        ANSWERS,
+        "denied_is_not_shown",
+    ),
+    Mutation(
+        "only the session's own folder is trusted",
+        "core/reports.py",
+        'or "".join(team.root.split()) not in "".join(agent.ask.text.split())',
+        "",
+        FIRST_RUN,
+        "own_folder",
+    ),
+    Mutation(
+        "an answer that is on its way is not given again",
+        "core/lifecycle.py",
+        "answering=agent.answering if ask and agent.ask and _same(ask, agent.ask) else None",
+        "answering=None",
+        FIRST_RUN,
+        "is_trusted_when",
+    ),
+    Mutation(
+        "the agent's own settings are not lost",
+        "settings.py",
+        "whole = merged(whole, read_given(text, agent.name, root))",
+        "read_given(text, agent.name, root)",
+        "tests/test_settings.py",
+        "merged_in",
+    ),
+    Mutation(
         "a run's number is never used again",
         "core/agents.py",
         "run=step.world.runs.get(spec.name, 0),",
@@ -177,6 +220,30 @@ MUTATIONS = (
         "return True",
         "tests/tmux/test_protocol.py",
         "clean",
+    ),
+    Mutation(
+        "tokens that are read and not yet committed are not read again",
+        "sources/conversations.py",
+        "self._marks.get(real) or ",
+        "",
+        CONVERSATIONS,
+        "counts_once",
+    ),
+    Mutation(
+        "an answer that goes on under the next supervisor counts once",
+        "sources/transcripts.py",
+        "answers=answers)",
+        "answers={})",
+        CONVERSATIONS,
+        "grows",
+    ),
+    Mutation(
+        "a model without a price costs an unknown sum",
+        "core/usage.py",
+        "        if price is None:\n            return None\n",
+        "        if price is None:\n            continue\n",
+        "tests/core/test_usage.py",
+        "unknown",
     ),
 )
 

@@ -5,7 +5,7 @@ Statuses change here and in `reports.py`, through `lifecycle.become` alone.
 
 from dataclasses import replace
 
-from orchestrator.core import outbox
+from orchestrator.core import outbox, receipts
 from orchestrator.core.effects import ClosePane, EndProcess, Notify, Spawn, StartServer
 from orchestrator.core.events import AgentSpawned, Event, PaneFact, ProcessExited, SpawnFailed
 from orchestrator.core.lifecycle import AT_WORK, REPORTING, become, evidence_of
@@ -18,6 +18,7 @@ from orchestrator.core.state import (
     Status,
 )
 from orchestrator.core.step import Step
+from orchestrator.core.usage import Usage
 
 # Restarts in ten minutes, over all agents, after which the session is paused: something that
 # they share is broken, and starting them again only costs.
@@ -33,15 +34,17 @@ TMUX = "the tmux server"
 
 def new_agent(step: Step, spec: AgentSpec, conversation: str, event: Event) -> Agent:
     """An agent that was never launched: STOPPED until `start`."""
+    former = step.world.runs.get(spec.name, 0)
     return Agent(
         name=spec.name,
         spec=spec,
-        run=step.world.runs.get(spec.name, 0),
+        run=former,
         status=Status.STOPPED,
         since=event.at,
         evidence=evidence_of(event),
         conversation=conversation,
         said={},
+        usage=Usage(since=event.at, former=former),
     )
 
 
@@ -98,6 +101,7 @@ def order(step: Step, agent: Agent) -> None:
             previous=previous,
             tty=None,
             detail="",
+            first_asked=None,
         )
     )
     step.do(
@@ -161,14 +165,15 @@ def first_words(step: Step, event: Event, agent: Agent, *, resumed: bool) -> Age
         key = f"{what}:{agent.conversation}:{agent.run}"
         outbox.enqueue(step, event, to=agent.name, sender=sender, text=text, key=key, first=True)
 
+    outbox.doubt(step, agent.name)
     if not agent.begun and agent.spec.prompt:
-        say(outbox.BLUEPRINT, agent.spec.prompt, "prompt")
+        say(receipts.BLUEPRINT, agent.spec.prompt, "prompt")
     elif agent.begun and resumed and agent.cut and agent.spec.resume_prompt:
-        say(outbox.BLUEPRINT, agent.spec.resume_prompt, "resume")
+        say(receipts.BLUEPRINT, agent.spec.resume_prompt, "resume")
     elif agent.begun and not resumed and agent.turns:
         say(
-            outbox.CREW,
-            "Your earlier conversation could not be resumed: its transcript is gone. "
+            receipts.CREW,
+            "Your earlier conversation could not be resumed: its transcript is gone or damaged. "
             "You start afresh; ask for what you need to go on.",
             "handover",
         )
@@ -177,7 +182,7 @@ def first_words(step: Step, event: Event, agent: Agent, *, resumed: bool) -> Age
                 level="warning",
                 agent=agent.name,
                 text=f"{agent.name} was started with a fresh conversation: "
-                "the transcript of its earlier one is gone",
+                "the transcript of its earlier one is gone or damaged",
             )
         )
     turns = agent.turns if resumed else 0
@@ -217,6 +222,8 @@ PARTINGS = {"prompt_input_exit": "left at its prompt", "logout": "logged out"}
 
 def parting(agent: Agent, how: str) -> str:
     """How it ended, with the agent's own word for it."""
+    if agent.first_asked is not None:
+        return f"left at its {agent.first_asked} dialog ({how})"
     heard = agent.said.get("hook")
     why = PARTINGS.get(heard.text.removeprefix("SessionEnd ")) if heard is not None else None
     return how if why is None else f"{why} ({how})"
@@ -276,7 +283,9 @@ def died(
     elif not known:
         step.put(become(agent, Status.EXITED, event, detail="ended; exit status awaited"))
     elif agent.spec.restart.when == "never" or (
-        agent.spec.restart.when == "on-failure" and code == 0
+        # Out of a dialog of its first run it goes by a person's will, whatever its status says.
+        agent.spec.restart.when == "on-failure"
+        and (code == 0 or (agent.first_asked is not None and code is not None))
     ):
         step.put(become(agent, Status.EXITED, event, detail=parting(agent, how)))
     else:

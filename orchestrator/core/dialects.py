@@ -10,6 +10,9 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, Literal, assert_never
 
+from orchestrator.core.spec import CliSpec
+from orchestrator.core.turns import TurnLine
+from orchestrator.core.usage import NONE, Tokens
 from orchestrator.core.values import value
 
 Dialect = Literal["claude"]
@@ -28,6 +31,11 @@ NAME = 4_096
 CUT_STARTS = 64
 # Tokens: what a 64-bit column holds with room to add up.
 TOKENS = 10**12
+# USD: what nobody ever spends in one conversation.
+COST = 1e9
+# Of an answer that does not say which; and of what the CLI itself put into the answer's place.
+UNKNOWN_MODEL = "unknown"
+SYNTHETIC = "<synthetic>"
 
 # Which field of a payload is `reason`, and which is `text` (with its length), by hook.
 REASON: Mapping[str, str] = {
@@ -59,6 +67,9 @@ NOT_TYPED = (
 )
 # What the CLI puts in by itself after a turn that was cut off.
 FILLER = "No response requested."
+# What it puts in where a person ended a turn, and why a model ends one by itself.
+INTERRUPTED = NOT_TYPED[0]
+ENDS = frozenset({"end_turn", "stop_sequence", "max_tokens", "refusal"})
 
 
 @value
@@ -88,9 +99,8 @@ class Malformed:
 class TranscriptLine:
     """What one line of a transcript holds for us; every field may be missing.
 
-    `at` is the line's own time, wall clock seconds. `message` is the answer of the model that
-    `input_tokens` (cached ones too) and `output_tokens` belong to: an answer of several lines
-    repeats them, growing, on each.
+    `at` is the line's own time, wall clock seconds. `message` is the answer of `model` that
+    `tokens` belong to: an answer of several lines repeats them, growing, on each.
     """
 
     uuid: str | None = None
@@ -98,12 +108,29 @@ class TranscriptLine:
     prompt: str | None = None
     words: str | None = None
     message: str | None = None
-    input_tokens: int = 0
-    output_tokens: int = 0
+    model: str = UNKNOWN_MODEL
+    tokens: Tokens = NONE
+
+
+@value
+class StatusLine:
+    """The fields of a `StatusLineSeen` that come from the payload."""
+
+    conversation: str
+    model: str | None
+    cost_usd: float
+    answered: bool
+    context_used: int | None
+    context_size: int | None
 
 
 class _WrongTypeError(Exception):
     """A field that decides something is not of its type."""
+
+
+def dialect_of(cli: CliSpec) -> Dialect:
+    """How its hooks and its transcript are read; a definition without hooks names none."""
+    return cli.hooks.dialect if cli.hooks else "claude"
 
 
 def parse_hook(dialect: Dialect, hook: str, data: bytes) -> HookFields | Malformed:
@@ -130,6 +157,48 @@ def read_transcript_line(dialect: Dialect, line: bytes) -> TranscriptLine | None
     match dialect:
         case "claude":
             return _claude_line(line)
+        case _:
+            assert_never(dialect)
+
+
+def is_conversation(dialect: Dialect, line: bytes) -> bool:
+    """Whether this line of a transcript holds what somebody said: without any, the CLI has no
+    conversation to go on with."""
+    match dialect:
+        case "claude":
+            entry = _parse(line)
+            return entry is not None and entry.get("type") in ("user", "assistant")
+        case _:
+            assert_never(dialect)
+
+
+def read_turn_line(dialect: Dialect, line: bytes) -> TurnLine | None:
+    """What a line of the transcript tells of a turn, its texts whole; None if nothing."""
+    match dialect:
+        case "claude":
+            entry = _parse(line) or _after_cut(line)
+            return None if entry is None else _claude_turn(entry)
+        case _:
+            assert_never(dialect)
+
+
+def parse_status_line(dialect: Dialect, data: bytes) -> StatusLine | Malformed:
+    """Read what the CLI gives to the command that draws its status line."""
+    payload = _parse(data)
+    if payload is None:
+        return Malformed(reason="is not a JSON object")
+    match dialect:
+        case "claude":
+            return _claude_status_line(payload)
+        case _:
+            assert_never(dialect)
+
+
+def subagents_of(dialect: Dialect, transcript: str) -> str:
+    """The directory where the sub-agents of a conversation have their transcripts."""
+    match dialect:
+        case "claude":
+            return transcript.removesuffix(".jsonl") + "/subagents"
         case _:
             assert_never(dialect)
 
@@ -199,6 +268,43 @@ def _question(tool_input: Mapping[str, Any]) -> tuple[str | None, tuple[str, ...
     return question, tuple(label for label in labels if label)[:OPTIONS]
 
 
+# -- Claude: status line --------------------------------------------------------------------------
+
+
+def _claude_status_line(payload: Mapping[str, Any]) -> StatusLine | Malformed:
+    conversation = _name(payload.get("session_id"))
+    cost = _dict(payload.get("cost")).get("total_cost_usd")
+    cost = None if isinstance(cost, bool) else cost
+    if conversation is None or not isinstance(cost, int | float) or not 0 <= cost <= COST:
+        return Malformed(reason="has no session_id, or no total_cost_usd in cost")
+    context = _dict(payload.get("context_window"))
+    usage = context.get("current_usage")
+    return StatusLine(
+        conversation=conversation,
+        model=_name(_dict(payload.get("model")).get("id")),
+        cost_usd=float(cost),
+        # There from the first answer on that this process got.
+        answered=bool(_dict(payload.get("prompt_cache")).get("requests")),
+        context_used=_given(usage) if isinstance(usage, dict) else None,
+        context_size=_count(context.get("context_window_size")) or None,
+    )
+
+
+def _given(usage: Mapping[str, Any]) -> int:
+    """All that the model was given for an answer, which is what the context holds."""
+    tokens = _tokens(usage)
+    return tokens.input + tokens.cache_write + tokens.cache_read
+
+
+def _tokens(usage: Mapping[str, Any]) -> Tokens:
+    return Tokens(
+        input=_count(usage.get("input_tokens")),
+        output=_count(usage.get("output_tokens")),
+        cache_write=_count(usage.get("cache_creation_input_tokens")),
+        cache_read=_count(usage.get("cache_read_input_tokens")),
+    )
+
+
 # -- Claude: transcript ---------------------------------------------------------------------------
 
 
@@ -232,18 +338,22 @@ def _after_cut(line: bytes) -> dict[str, Any] | None:
     return None
 
 
-def _claude_user(entry: Mapping[str, Any]) -> TranscriptLine | None:
+def _claude_user(
+    entry: Mapping[str, Any], limit: int | None = TRANSCRIPT_PROMPT
+) -> TranscriptLine | None:
     not_typed = ("isMeta", "isSidechain", "isCompactSummary", "isVisibleInTranscriptOnly")
     if any(entry.get(mark) for mark in not_typed) or "toolUseResult" in entry:
         return None
     message = entry.get("message")
-    return _prompt(entry, message.get("content")) if isinstance(message, dict) else None
+    return _prompt(entry, message.get("content"), limit) if isinstance(message, dict) else None
 
 
-def _prompt(entry: Mapping[str, Any], content: object) -> TranscriptLine | None:
+def _prompt(
+    entry: Mapping[str, Any], content: object, limit: int | None = TRANSCRIPT_PROMPT
+) -> TranscriptLine | None:
     if any(block.get("type") == "tool_result" for block in _dicts(content)):
         return None
-    text = _content(content, TRANSCRIPT_PROMPT)
+    text = _content(content, limit)
     if not text or text.lstrip().startswith(NOT_TYPED):
         return None
     return TranscriptLine(uuid=_uuid(entry), at=_time(entry), prompt=text)
@@ -253,9 +363,7 @@ def _claude_assistant(entry: Mapping[str, Any]) -> TranscriptLine | None:
     message = entry.get("message")
     if not isinstance(message, dict):
         return None
-    usage = message.get("usage")
-    usage = usage if isinstance(usage, dict) else {}
-    cached = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
+    model = _name(message.get("model")) or UNKNOWN_MODEL
     words = _content(message.get("content"), TRANSCRIPT_WORDS)
     if entry.get("isSidechain") or words == FILLER:
         words = None  # a sub-agent's, or the CLI's own
@@ -264,14 +372,58 @@ def _claude_assistant(entry: Mapping[str, Any]) -> TranscriptLine | None:
         at=_time(entry),
         words=words or None,
         message=_name(message.get("id")),
-        input_tokens=min(TOKENS, sum(_count(usage.get(key)) for key in cached)),
-        output_tokens=_count(usage.get("output_tokens")),
+        model=model,
+        tokens=NONE if model == SYNTHETIC else _tokens(_dict(message.get("usage"))),
     )
-    told = found.words or found.input_tokens or found.output_tokens
-    return found if told else None
+    return found if found.words or found.tokens != NONE else None
 
 
-def _content(content: object, limit: int) -> str | None:
+def _claude_turn(entry: Mapping[str, Any]) -> TurnLine | None:
+    if entry.get("isSidechain"):
+        return None  # a sub-agent's
+    uuid, at = _uuid(entry), _time(entry)
+    message = _dict(entry.get("message"))
+    content = message.get("content")
+    match entry.get("type"):
+        case "user" if isinstance(content, list) and _is_interruption(content):
+            return TurnLine(uuid=uuid, at=at, ends="interrupted")
+        case "user":
+            typed = _claude_user(entry, None)
+            return None if typed is None else TurnLine(uuid=uuid, at=at, prompt=typed.prompt)
+        case "queue-operation" if entry.get("operation") == "enqueue":
+            queued = _prompt(entry, entry.get("content"), None)
+            return None if queued is None else TurnLine(uuid=uuid, at=at, queued=queued.prompt)
+        case "attachment":
+            command = _dict(entry.get("attachment"))
+            if command.get("type") != "queued_command":
+                return None
+            joining = _prompt(entry, command.get("prompt"), None)
+            if joining is None:
+                return None
+            return TurnLine(uuid=uuid, at=at, prompt=joining.prompt, joins=True)
+        case "system" if entry.get("subtype") == "turn_duration":
+            return TurnLine(uuid=uuid, at=at, ends="over")
+        case "assistant":
+            words = _content(content, None)
+            if entry.get("isApiErrorMessage") or message.get("model") == SYNTHETIC:
+                error = None if words == FILLER else words
+                return TurnLine(uuid=uuid, at=at, error=error) if error else None
+            if words == FILLER:
+                return None
+            ends: Literal["over"] | None = "over" if message.get("stop_reason") in ENDS else None
+            return TurnLine(uuid=uuid, at=at, works=True, words=words, ends=ends)
+        case _:
+            return None
+
+
+def _is_interruption(content: object) -> bool:
+    return any(
+        isinstance(text := block.get("text"), str) and text.startswith(INTERRUPTED)
+        for block in _dicts(content)
+    )
+
+
+def _content(content: object, limit: int | None) -> str | None:
     """The text of a message: a string, or the text blocks of a list."""
     if isinstance(content, str):
         return _text(content, limit)
@@ -305,8 +457,11 @@ def _parse(data: bytes) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def _text(found: object, limit: int) -> str | None:
-    """At most `limit` characters that UTF-8 can hold: JSON can spell half a surrogate pair."""
+def _text(found: object, limit: int | None) -> str | None:
+    """At most `limit` characters (None: all) that UTF-8 can hold.
+
+    JSON can spell half a surrogate pair.
+    """
     if not isinstance(found, str):
         return None
     return found[:limit].encode("utf-8", "replace").decode()
@@ -320,6 +475,11 @@ def _count(found: object) -> int:
     if not isinstance(found, int) or isinstance(found, bool):
         return 0
     return max(0, min(found, TOKENS))
+
+
+def _dict(found: object) -> Mapping[str, Any]:
+    """An object; an empty one instead of anything else."""
+    return found if isinstance(found, dict) else {}
 
 
 def _dicts(found: object) -> Iterator[dict[str, Any]]:

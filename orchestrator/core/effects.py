@@ -105,7 +105,7 @@ class JudgeMessage:
 
 @value
 class GiveAnswer:
-    """Press `key` if the screen still shows `ask`."""
+    """Answer `ask` if it is still open: by the hook that waits for it, else by keys."""
 
     kind: Literal["give_answer"] = "give_answer"
     agent: str
@@ -114,17 +114,21 @@ class GiveAnswer:
     cli: CliSpec
     ask: Ask
     choice: str
+    reason: str | None = None
     request: str
 
 
 @value
 class SendInterrupt:
+    """Press the interrupting keys; `prompt`, the beginning of the newest, may come back."""
+
     kind: Literal["send_interrupt"] = "send_interrupt"
     agent: str
     run: int
     pane: str
     cli: CliSpec
     request: str
+    prompt: str = ""
 
 
 @value

@@ -12,10 +12,12 @@ request's id): the journal holds a key once.
 """
 
 from collections.abc import Mapping
+from dataclasses import field
 from typing import Literal
 
 from orchestrator.core.spec import AskKind, Reading, TeamSpec
 from orchestrator.core.state import Process, Source
+from orchestrator.core.usage import Mark, Tokens
 from orchestrator.core.values import value
 
 
@@ -65,12 +67,15 @@ class SendRequested(Event):
 
 @value
 class AnswerRequested(Event):
-    """`asked` is the text of what the person saw; None takes whatever is open."""
+    """`asked` is the text of what the person saw, `hook` the key of the hook that told of it; None
+    takes whatever is open. `reason` is told to the agent with a no."""
 
     kind: Literal["answer_requested"] = "answer_requested"
     agent: str
     choice: str
     asked: str | None = None
+    hook: str | None = None
+    reason: str | None = None
     request: str
 
 
@@ -250,15 +255,36 @@ class StatusFileSeen(Event):
 
 @value
 class TranscriptSeen(Event):
-    """New whole lines of the transcript, digested."""
+    """New whole lines of a transcript, digested: tokens by model, and how far `file` is counted.
+
+    `transcript` is the conversation's main file; `file` is it or a sub-agent's, without links.
+    """
 
     kind: Literal["transcript_seen"] = "transcript_seen"
     agent: str
     run: int
     prompts: tuple[str, ...] = ()
     last_words: str | None = None
-    input_tokens: int = 0
-    output_tokens: int = 0
+    tokens: Mapping[str, Tokens] = field(default_factory=dict)
+    transcript: str | None = None
+    file: str | None = None
+    mark: Mark | None = None
+
+
+@value
+class StatusLineSeen(Event):
+    """What the CLI told its status line. `answered`: the figure has answers of this process in it;
+    `context_used` None: it does not know."""
+
+    kind: Literal["status_line_seen"] = "status_line_seen"
+    agent: str
+    run: int
+    conversation: str
+    model: str | None = None
+    cost_usd: float
+    answered: bool = False
+    context_used: int | None = None
+    context_size: int | None = None
 
 
 @value
@@ -319,14 +345,18 @@ class MessageJudged(Event):
 
 @value
 class AnswerGiven(Event):
-    """`refused` set: nothing was pressed, and why."""
+    """`hook` told of what is answered; `by`: the way that it was. `refused` set: why it was not, or
+    is not known to have arrived; `mistake`: the dialog has no such choice."""
 
     kind: Literal["answer_given"] = "answer_given"
     agent: str
     run: int
     request: str
     choice: str
+    hook: str | None = None
+    by: Literal["hook", "keys"] | None = None
     refused: str | None = None
+    mistake: bool = False
 
 
 @value
@@ -336,6 +366,8 @@ class InterruptSent(Event):
     run: int
     request: str
     refused: str | None = None
+    # What is to be said of the input line.
+    note: str = ""
 
 
 @value
@@ -404,6 +436,7 @@ AnyEvent = (
     | HookReceived
     | StatusFileSeen
     | TranscriptSeen
+    | StatusLineSeen
     | ScreenSeen
     | MessageTyped
     | MessageHeld

@@ -33,7 +33,8 @@ TRANSITIONS: Mapping[Status, frozenset[Status]] = {
     Status.STARTING: AT_WORK | _ENDS,
     Status.READY: AT_WORK | _ENDS,
     Status.WORKING: AT_WORK | _ENDS,
-    Status.BLOCKED: AT_WORK | _ENDS,
+    # BLOCKED -> STARTING: a dialog of its first run is gone, and it has reported nothing yet.
+    Status.BLOCKED: REPORTING | _ENDS,
     Status.LIMITED: AT_WORK | _ENDS,
     Status.STOPPING: frozenset({Status.STOPPED, Status.STARTING, Status.LOST}),
     Status.BACKOFF: frozenset({Status.STARTING, Status.STOPPED, Status.FAILED, Status.LOST}),
@@ -81,8 +82,14 @@ def become(
         detail=detail,
         doing=doing,
         ask=ask,
+        behind=agent.behind if ask else (),
         # An answer on its way is to what was asked, and to nothing that comes after it.
-        answering=agent.answering if ask and agent.ask and ask.text == agent.ask.text else None,
+        answering=agent.answering if ask and agent.ask and _same(ask, agent.ask) else None,
         flags=flags,
         limited_until=limited_until,
     )
+
+
+def _same(ask: Ask, before: Ask) -> bool:
+    """Whether it is still asked; two requests may be of the same words."""
+    return ask.text == before.text and before.hook in (None, ask.hook)

@@ -4,11 +4,12 @@ QUEUED -> TYPING       the agent is ready: one order to type is given
 TYPING -> QUEUED       held before anything was typed, or proven lost
 TYPING -> DELIVERED    its hook or its transcript has the prompt
 TYPING -> UNCONFIRMED  no receipt and no proof: shown, never typed again
+DELIVERED -> TYPING    the process ended before it wrote down what its hook had told of
 """
 
-import re
 from dataclasses import replace
 
+from orchestrator.core import receipts
 from orchestrator.core.effects import JudgeMessage, Notify, PressSubmit, SaveMessage, TypeMessage
 from orchestrator.core.events import DeadlinePassed, Event, MessageHeld, MessageJudged
 from orchestrator.core.paste import clean_text
@@ -23,39 +24,13 @@ HELD, HELD_MAX = 1.0, 30.0
 AFTER_CRASH = 10.0
 # A message that was proven lost this often is left to a person.
 ATTEMPTS = 3
-# What the Claude CLI puts around a long prompt.
-WRAPPER = re.compile(r"</?pasted_content[^>]*>")
-# The sources of prompts cut them at this length or above (characters).
-CUT = 2_000
-# Who is typed as he is; everybody else is named in a first line, which makes a leading `/` inert.
-FRAME = "[crew message "
-PERSON = "person"
-BLUEPRINT = "blueprint"
-CREW = "crew"
-
-
-def _normal(text: str) -> str:
-    return " ".join(text.split())
+# Messages of which only a hook has told: there is one as a rule.
+UNWRITTEN = 8
 
 
 def framed(message: Message) -> str:
-    """What is typed: a person's own text as it is, any other with its sender in a first line."""
-    if message.sender in (PERSON, BLUEPRINT):
-        return message.text
-    return f"{FRAME}{message.number} from {message.sender}]\n{message.text}"
-
-
-def is_receipt(typed: str, prompt: str) -> bool:
-    """Whether `prompt`, which the agent says it took, is what was typed.
-
-    Blanks are compared as runs (the CLI expands tabs and trims ends); a long text may stand in a
-    wrapper, and may be cut by the source; a framed one is told by its first line.
-    """
-    if typed.startswith(FRAME):
-        return _normal(typed.split("\n", 1)[0]) in _normal(prompt)
-    sent, got = _normal(typed), _normal(WRAPPER.sub(" ", prompt))
-    cut = len(prompt) >= CUT and got != ""
-    return sent == got or (cut and sent.startswith(got))
+    """What is said: to be compared with what the agent says it took."""
+    return receipts.framed(message.number, message.sender, message.text)
 
 
 def enqueue(
@@ -112,14 +87,15 @@ def pump(step: Step, event: Event, name: str) -> None:
         detail="",
     )
     step.deadline(f"receipt:{message.number}", event.mono + RECEIPT)
+    cli = team.clis[agent.spec.cli]
     step.do(
         TypeMessage(
             agent=name,
             run=agent.run,
             pane=agent.pane,
-            cli=team.clis[agent.spec.cli],
+            cli=cli,
             number=message.number,
-            text=framed(message),
+            text=receipts.typed(framed(message), cli),
         )
     )
 
@@ -138,19 +114,50 @@ def _close(step: Step, message: Message, state: MessageState, detail: str = "") 
     step.forget(message.number)
 
 
-def prompt_taken(step: Step, name: str, prompt: str) -> None:
-    """The agent took `prompt`: the message that it is, if it is one, is delivered."""
+def prompt_taken(step: Step, name: str, prompt: str, *, written: bool) -> None:
+    """The agent took `prompt`: the message that it is, if it is one, is delivered.
+
+    `written`: its transcript has it. A CLI runs its hooks before it writes the prompt down, so
+    what only a hook told of goes with a process that is killed.
+    """
+    agent = step.world.agents[name]
+    if written:
+        found = next((m for m in agent.unwritten if _is_of(m, prompt)), None)
+        agent = step.put(
+            replace(agent, unwritten=tuple(m for m in agent.unwritten if m is not found))
+        )
     waiting = step.messages_to(name, MessageState.TYPING, MessageState.UNCONFIRMED)
     for message in waiting:
-        if is_receipt(framed(message), prompt):
+        if _is_of(message, prompt):
             _close(step, message, MessageState.DELIVERED)
             break
     else:
         return
+    if not written:
+        unwritten = (*agent.unwritten, message)[-UNWRITTEN:]
+        step.put(replace(agent, unwritten=unwritten))
     for older in waiting:
         # The conversation has gone past it: it stays unconfirmed, and is no longer waited for.
         if older.state is MessageState.UNCONFIRMED and older.number < message.number:
             _close(step, older, MessageState.UNCONFIRMED, older.detail)
+
+
+def _is_of(message: Message, prompt: str) -> bool:
+    return receipts.is_receipt(framed(message), prompt)
+
+
+def turn_over(step: Step, name: str) -> None:
+    """What it took is in its conversation by now."""
+    agent = step.world.agents[name]
+    if agent.unwritten:
+        step.put(replace(agent, unwritten=()))
+
+
+def doubt(step: Step, name: str) -> None:
+    """Its process is another one: its transcript tells, once it is ready, what it knows of."""
+    for message in step.world.agents[name].unwritten:
+        _change(step, message, MessageState.TYPING)
+    turn_over(step, name)
 
 
 def held(step: Step, event: MessageHeld) -> None:

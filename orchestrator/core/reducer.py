@@ -6,6 +6,7 @@ and hands the rest to
     recovery.py  what a new supervisor, or a look at the panes, has found
     agents.py    the life of its process
     reports.py   what it says it is doing
+    accounts.py  what it has used
     outbox.py    what is said to it
 """
 
@@ -13,7 +14,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import assert_never
 
-from orchestrator.core import agents, outbox, recovery, reports
+from orchestrator.core import accounts, agents, outbox, receipts, recovery, reports
+from orchestrator.core.answers import decision
 from orchestrator.core.effects import (
     AnyEffect,
     ClosePane,
@@ -54,6 +56,7 @@ from orchestrator.core.events import (
     SourceDoubted,
     SpawnFailed,
     StatusFileSeen,
+    StatusLineSeen,
     StopRequested,
     TranscriptSeen,
     UpRequested,
@@ -117,7 +120,16 @@ def reduce(world: World, event: AnyEvent) -> tuple[World, Sequence[AnyEffect]]:
             agents.spawn_failed(step, event)
         case ProcessExited():
             agents.exited(step, event)
-        case HookReceived() | StatusFileSeen() | TranscriptSeen() | ScreenSeen():
+        case HookReceived():
+            accounts.hook_received(step, event)
+            reports.received(step, event)
+        case TranscriptSeen():
+            accounts.transcript_seen(step, event)
+            if event.prompts or event.last_words:
+                reports.received(step, event)
+        case StatusLineSeen():
+            accounts.status_line_seen(step, event)
+        case StatusFileSeen() | ScreenSeen():
             reports.received(step, event)
         case MessageHeld():
             outbox.held(step, event)
@@ -251,7 +263,7 @@ def _send(step: Step, event: SendRequested) -> None:
     agent = _known(step, event.agent, event.request)
     if agent is None:
         return
-    if not clean_text(event.text).strip():
+    if receipts.is_blank(clean_text(event.text)):
         step.refuse(event.request, "the message is empty", mistake=True)
         return
     message = outbox.enqueue(
@@ -279,21 +291,26 @@ def _answer(step: Step, event: AnswerRequested) -> None:
     if agent.ask is None or agent.pane is None:
         step.refuse(event.request, f"{agent.name} asks nothing: it is {agent.status}")
         return
-    if event.asked is not None and event.asked != agent.ask.text:
+    other = event.asked is not None and event.asked != agent.ask.text
+    if other or (event.hook is not None and event.hook != agent.ask.hook):
         step.refuse(event.request, f"{agent.name} asks something else now: {agent.ask.text}")
         return
     if agent.answering is not None:
         step.refuse(event.request, f"{agent.name} is just being answered")
         return
-    step.put(replace(agent, answering=event.request))
+    cli = team.clis[agent.spec.cli]
+    denied = decision(agent.ask, cli.keys.answers, event.choice) == "deny"
+    ask = replace(agent.ask, denied=denied)
+    step.put(replace(agent, answering=event.request, ask=ask))
     step.do(
         GiveAnswer(
             agent=agent.name,
             run=agent.run,
             pane=agent.pane,
-            cli=team.clis[agent.spec.cli],
-            ask=agent.ask,
+            cli=cli,
+            ask=ask,
             choice=event.choice,
+            reason=event.reason,
             request=event.request,
         )
     )
@@ -318,6 +335,7 @@ def _interrupt(step: Step, event: InterruptRequested) -> None:
             pane=agent.pane,
             cli=team.clis[agent.spec.cli],
             request=event.request,
+            prompt=agent.prompt,
         )
     )
 
@@ -325,16 +343,22 @@ def _interrupt(step: Step, event: InterruptRequested) -> None:
 def _done(step: Step, event: AnswerGiven | InterruptSent) -> None:
     agent = step.world.agents.get(event.agent)
     if agent is not None and agent.answering == event.request:
-        step.put(replace(agent, answering=None))
+        ask = agent.ask
+        if ask is not None and event.refused is not None:
+            ask = replace(ask, denied=False)
+        agent = step.put(replace(agent, answering=None, ask=ask))
+    if agent and isinstance(event, AnswerGiven) and event.hook and event.refused is None:
+        reports.answered(step, agent, event.hook)
     if event.refused is not None and event.request.startswith(reports.TRUST):
         text = f"{event.agent} was not told that its folder is trusted: {event.refused}"
         step.do(Notify(level="warning", agent=event.agent, text=text))
     elif event.refused is not None:
-        step.refuse(event.request, event.refused)
+        mistake = isinstance(event, AnswerGiven) and event.mistake
+        step.refuse(event.request, event.refused, mistake=mistake)
     elif isinstance(event, AnswerGiven):
         step.reply(event.request, choice=event.choice)
     else:
-        step.reply(event.request)
+        step.reply(event.request, note=event.note)
 
 
 def _restart(step: Step, event: RestartRequested) -> None:

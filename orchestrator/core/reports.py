@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from orchestrator.core import agents, outbox
+from orchestrator.core.answers import shows
 from orchestrator.core.effects import GiveAnswer, LookAtScreen
 from orchestrator.core.events import (
     AnyEvent,
@@ -28,6 +29,7 @@ Report = HookReceived | StatusFileSeen | TranscriptSeen | ScreenSeen
 
 A_PROMPT = "a prompt"
 DETAIL = 200  # characters of `detail`: a line of a wide terminal
+PROMPT = 200  # characters of a prompt: as much as an input line shows of it
 STATUS_OF = {
     "starting": Status.STARTING,
     "ready": Status.READY,
@@ -38,6 +40,8 @@ STATUS_OF = {
 IN_TURN = frozenset({Status.WORKING, Status.BLOCKED, Status.LIMITED})
 # Seconds by which the hook of a turn's beginning may be older than the status file's word of it.
 HOOK_BEFORE = 0.1
+# And by which that of a request may be, on a busy machine.
+ASKED_BEFORE = 1.0
 # The request of an answer that nobody but the blueprint asked for.
 TRUST = "trust:"
 # The first line of a message that came through us.
@@ -86,8 +90,11 @@ def received(step: Step, event: Report) -> None:
         _apply(step, event, agent, reading)
         _trust(step, event.agent)
     for prompt in _prompts(event):
-        outbox.prompt_taken(step, event.agent, prompt)
+        written = isinstance(event, TranscriptSeen)
+        outbox.prompt_taken(step, event.agent, prompt, written=written)
     agent = step.world.agents[event.agent]
+    if agent.status is Status.READY:
+        outbox.turn_over(step, event.agent)
     if before is Status.STARTING and agent.status in AT_WORK:
         agents.launch_waiting(step, event)
     # The transcript may tell of a prompt before the status tells of its turn.
@@ -96,10 +103,16 @@ def received(step: Step, event: Report) -> None:
 
 
 def _apply(step: Step, event: AnyEvent, agent: Agent, reading: Reading) -> None:
-    if agent.status not in REPORTING or reading.status is Status.STARTING:
+    if agent.status not in REPORTING:
         return
-    if event.mono < agent.evidence.mono:
+    if reading.status is Status.STARTING and not in_first_run(agent):
+        return
+    if event.mono < agent.evidence.mono and not _is_first(agent, event):
         _late_end(step, event, agent, reading)
+        _late_ask(step, event, agent, reading)
+        return
+    goes_on = reading.status is Status.WORKING and event.source == "hook"
+    if goes_on and _stands_open(step, agent, event):
         return
     before = agent.status
     same = reading.status is before
@@ -108,12 +121,15 @@ def _apply(step: Step, event: AnyEvent, agent: Agent, reading: Reading) -> None:
         detail = agent.detail if same else ""
     doing = reading.doing if reading.doing or not same else agent.doing
     ask = reading.ask
-    if same and ask is not None and agent.ask is not None and not ask.options:
+    if same and ask is not None and agent.ask is not None and _may_be_one(ask, agent.ask):
         # The same dialog told by another source: what is known of it stays.
         better = agent.ask
         if not _vague(ask):
             better = replace(ask, options=agent.ask.options, shown=agent.ask.shown)
         ask, detail = better, _asks(better)
+    elif same and ask is not None and agent.ask is not None and agent.ask.hook and ask.hook:
+        # Tools that run side by side ask at once; their dialogs come one after the other.
+        agent = replace(agent, behind=(agent.ask, *agent.behind))
     agent = step.put(
         become(
             agent,
@@ -126,23 +142,75 @@ def _apply(step: Step, event: AnyEvent, agent: Agent, reading: Reading) -> None:
             limited_until=reading.limited_until,
         )
     )
+    asked = _first_asked(step, agent, event)
+    if asked != agent.first_asked:
+        agent = step.put(replace(agent, first_asked=asked))
     if agent.status in IN_TURN:
         began = agent.turn_began if before in IN_TURN else event.at
         agent = step.put(replace(agent, worked=event.mono, turn_began=began))
     until = reading.limited_until
     wait = None if until is None else event.mono + max(0.0, until - event.at)
     step.deadline(f"limit:{agent.name}", wait)
-    cli = step.world.team.clis[agent.spec.cli] if step.world.team else None
-    if (
-        agent.status is Status.BLOCKED
+    if event.source != "screen":
+        _look_for_options(step, agent)
+
+
+def _first_asked(step: Step, agent: Agent, event: AnyEvent) -> str | None:
+    """The newest dialog of its first run, as long as nothing but the screen tells of it."""
+    team = step.world.team
+    if event.source != "screen" or team is None or not _informed(team.clis[agent.spec.cli]):
+        return None
+    return agent.first_asked if agent.ask is None else agent.ask.name or agent.ask.kind
+
+
+def _is_first(agent: Agent, event: AnyEvent) -> bool:
+    """Whether it has reported nothing of itself before this, and only its screen was known.
+
+    What it reports may be dated before the look at the screen where a dialog had gone.
+    """
+    return (
+        agent.status in (Status.STARTING, Status.BLOCKED)
+        and agent.evidence.source == "screen"
         and event.source != "screen"
-        and agent.ask is not None
-        and not agent.ask.options
-        and agent.pane is not None
-        and cli is not None
-    ):
-        # Only the screen shows how many options a dialog has.
+    )
+
+
+def _stands_open(step: Step, agent: Agent, event: AnyEvent) -> bool:
+    """Whether its dialog is open, as the status file says, or is just about to.
+
+    Beside that of a sub-agent, or of one tool of several, everything else goes on, and its hooks
+    tell so.
+    """
+    said, team = agent.said.get("status"), step.world.team
+    file = team.clis[agent.spec.cli].status_file if team is not None else None
+    if agent.status is not Status.BLOCKED or said is None or file is None:
+        return False
+    just_asked = event.mono < agent.evidence.mono + ASKED_BEFORE
+    return just_asked or file.states.get(said.text) == "blocked"
+
+
+def _look_for_options(step: Step, agent: Agent) -> None:
+    """Only the screen shows which options a dialog has."""
+    team = step.world.team
+    if agent.ask is not None and agent.ask.shown is None and agent.pane is not None and team:
+        cli = team.clis[agent.spec.cli]
         step.do(LookAtScreen(agent=agent.name, run=agent.run, pane=agent.pane, cli=cli))
+
+
+def answered(step: Step, agent: Agent, hook: str) -> None:
+    """The request that `hook` told of is answered: where more than one was made, the next is asked.
+
+    No report tells of that, as its status is the same; so the evidence stays as it is, and a report
+    that it asks nothing any more is not too late.
+    """
+    if agent.ask is None or not agent.behind:
+        return
+    ask, *behind = (one for one in (agent.ask, *agent.behind) if one.hook != hook)
+    moved = ask is not agent.ask
+    detail = _cut(_asks(ask)) if moved else agent.detail
+    agent = step.put(replace(agent, ask=ask, behind=tuple(behind), detail=detail))
+    if moved:
+        _look_for_options(step, agent)
 
 
 def _trust(step: Step, name: str) -> None:
@@ -189,6 +257,21 @@ def _late_end(step: Step, event: AnyEvent, agent: Agent, reading: Reading) -> No
         step.put(replace(agent, flags=reading.flags, detail=_cut(reading.detail or "")))
 
 
+def _late_ask(step: Step, event: AnyEvent, agent: Agent, reading: Reading) -> None:
+    """The hook of a request that the status file told first: it says what is asked."""
+    ask, known = reading.ask, agent.ask
+    if (
+        ask is not None
+        and ask.hook is not None
+        and known is not None
+        and known.tool is None
+        and agent.evidence.source == "status"
+        and event.mono >= agent.evidence.mono - ASKED_BEFORE
+    ):
+        ask = replace(ask, options=known.options or ask.options, shown=known.shown)
+        step.put(replace(agent, ask=ask, detail=_cut(_asks(ask))))
+
+
 def _cut(text: str) -> str:
     """One line of `text`: its first that has a word in it, so no rule of a table."""
     found = next((line for line in text.splitlines() if any(map(str.isalnum, line))), text)
@@ -231,7 +314,8 @@ def _identity(agent: Agent, event: HookReceived) -> Agent:
     if event.subagent:
         return agent
     if event.hook == "UserPromptSubmit":
-        agent = replace(agent, turns=agent.turns + 1)
+        prompt = (event.text or "")[:PROMPT]
+        agent = replace(agent, turns=agent.turns + 1, prompt=prompt)
     # The end of the old conversation may be read after the start of the new one.
     if event.hook == "SessionEnd":
         return agent
@@ -301,14 +385,25 @@ def _tool(event: HookReceived) -> str:
 def _hook_ask(event: HookReceived) -> Ask:
     if event.question is not None:
         options = tuple((str(n), label) for n, label in enumerate(event.options, 1))
-        return Ask(kind="question", text=event.question, tool=event.tool, options=options)
-    return Ask(kind="permission", text=_tool(event), tool=event.tool)
+        return Ask(
+            kind="question",
+            text=event.question,
+            tool=event.tool,
+            hook=event.key,
+            options=options,
+        )
+    return Ask(kind="permission", text=_tool(event), tool=event.tool, hook=event.key)
 
 
 def _asks(ask: Ask) -> str:
     if ask.name is not None:
         return f"asks: {ask.name}: {' '.join(ask.text.split())}"
     return f"asks {ask.kind}: {ask.text}" if ask.text else f"asks {ask.kind}"
+
+
+def _may_be_one(ask: Ask, other: Ask) -> bool:
+    """Whether two reports may be of one dialog: each dialog has a hook of its own."""
+    return not ask.options and (ask.hook is None or other.hook in (None, ask.hook))
 
 
 def _vague(ask: Ask) -> bool:
@@ -346,7 +441,7 @@ def _of_status_file(agent: Agent, event: StatusFileSeen) -> Reading:
 def _after_answer(agent: Agent) -> Reading:
     """No hook tells that a dialog was answered: what was asked for is what goes on now."""
     ask = agent.ask
-    if ask is not None and ask.kind == "permission" and ask.tool is not None:
+    if ask is not None and ask.kind == "permission" and ask.tool and not ask.denied:
         return Reading(status=Status.WORKING, doing=Doing.TOOL, detail=ask.text)
     return Reading(status=Status.WORKING, doing=Doing.THINKING, detail="")
 
@@ -359,14 +454,15 @@ def _last_words(agent: Agent) -> str:
 
 def _of_screen(agent: Agent, event: ScreenSeen, cli: CliSpec) -> Reading | None:
     """The screen decides for a CLI that has nothing better; elsewhere it only fills gaps."""
-    if event.status is None:
-        return None
-    status = STATUS_OF[event.status]
-    informed = cli.status_file is not None or cli.hooks is not None
+    informed = _informed(cli)
     # A dialog before the first report of a CLI: first-run questions have no hook.
     unheard = agent.status is Status.STARTING or in_first_run(agent)
-    if informed and not (unheard and status is Status.BLOCKED):
+    if informed and event.status != "blocked":
+        # A dialog that is gone, and no report yet: it goes on with its start.
+        return Reading(status=Status.STARTING) if in_first_run(agent) else None
+    if event.status is None or (informed and not unheard):
         return None
+    status = STATUS_OF[event.status]
     ask = None
     if status is Status.BLOCKED:
         ask = Ask(
@@ -385,6 +481,11 @@ def _of_screen(agent: Agent, event: ScreenSeen, cli: CliSpec) -> Reading | None:
     )
 
 
+def _informed(cli: CliSpec) -> bool:
+    """Whether it has something better than its screen to report by."""
+    return cli.status_file is not None or cli.hooks is not None
+
+
 def in_first_run(agent: Agent) -> bool:
     """Whether it stands in a dialog that comes before everything that a CLI reports of itself."""
     return agent.status is Status.BLOCKED and agent.evidence.source == "screen"
@@ -396,8 +497,19 @@ def _fill_in(agent: Agent, event: ScreenSeen) -> Agent:
         return agent
     options = event.options or agent.ask.options
     ask = replace(agent.ask, options=options, shown=event.text or agent.ask.shown)
+    moved = agent.ask.shown not in (None, ask.shown)
     # The hook of a tool that asks several questions told of the first alone.
-    next_one = ask.kind == "question" and agent.ask.shown not in (None, ask.shown)
+    next_one = moved and (ask.kind == "question" or ask.tool is None)
     if event.text and (_vague(agent.ask) or next_one):
         ask = replace(ask, text=event.text, kind=event.ask or ask.kind, name=event.name)
+    elif moved and not agent.behind and not shows(event.text, ask):
+        # Another dialog than the one that its hook told of, whose own hook is not known.
+        ask = replace(
+            ask,
+            text=event.text,
+            kind=event.ask or ask.kind,
+            name=event.name,
+            tool=None,
+            hook=None,
+        )
     return replace(agent, ask=ask, detail=_cut(_asks(ask)))

@@ -66,7 +66,7 @@ def read(lines: Sequence[str], spec: ScreenSpec) -> Look:
     start, end = _bounds(lines, spec.lines)
     raw = lines[start:end]
     tail = [plain(line) for line in raw]
-    found = _first_match(tail, spec.patterns)
+    found = _first_match(tail, spec.patterns, _history(tail, spec))
     if found is None:
         return Look(draft=_draft(raw, spec))
     pattern, place, match = found
@@ -92,6 +92,14 @@ def read(lines: Sequence[str], spec: ScreenSpec) -> Look:
     )
 
 
+def is_interruptible(lines: Sequence[str], spec: ScreenSpec) -> bool:
+    """Whether nothing that is open takes the interrupting keys for itself, as far as is known."""
+    if spec.interruptible is None:
+        return True
+    start, end = _bounds(lines, spec.lines)
+    return any(_compiled(spec.interruptible).search(plain(line)) for line in lines[start:end])
+
+
 def _bounds(lines: Sequence[str], count: int) -> tuple[int, int]:
     """The start and end of the screen's last lines of which `count` show something."""
     end = start = len(lines)
@@ -104,13 +112,33 @@ def _bounds(lines: Sequence[str], count: int) -> tuple[int, int]:
     return start, end
 
 
+def _history(tail: Sequence[str], spec: ScreenSpec) -> int:
+    """How many lines were said before, so that they are no dialog whatever they look like.
+
+    A dialog stands in the place of the input line, below it, or right above it.
+    """
+    place = None if spec.composer is None else _input_line(tail, spec.composer)
+    if place is None:
+        return 0
+    while place > 0 and (not tail[place - 1] or RULE.match(tail[place - 1])):
+        place -= 1
+    return max(0, place - 1)
+
+
+def _input_line(lines: Sequence[str], composer: str) -> int | None:
+    """The place of the lowest input line."""
+    search = _compiled(composer).search
+    return next((n for n in range(len(lines) - 1, -1, -1) if search(lines[n])), None)
+
+
 def _first_match(
-    tail: Sequence[str], patterns: Sequence[ScreenPattern]
+    tail: Sequence[str], patterns: Sequence[ScreenPattern], history: int
 ) -> tuple[ScreenPattern, int, re.Match[str]] | None:
     """The first pattern that matches any line, with the lowest such line's place."""
     for pattern in patterns:
         search = _compiled(pattern.match).search
-        for place in range(len(tail) - 1, -1, -1):
+        end = history if pattern.status == "blocked" else 0
+        for place in range(len(tail) - 1, end - 1, -1):
             if match := search(tail[place]):
                 return pattern, place, match
     return None
@@ -128,13 +156,12 @@ def _draft(raw: Sequence[str], spec: ScreenSpec) -> str | None:
     """What stands in the lowest input line."""
     if spec.composer is None:
         return None
-    search = _compiled(spec.composer).search
-    for place in range(len(raw) - 1, -1, -1):
-        if search(plain(raw[place])):
-            match = search(_typed(raw[place]))
-            draft = (match.groupdict().get("draft") or "").strip() if match else ""
-            return draft or _next_row(raw, place)
-    return None
+    place = _input_line([plain(line) for line in raw], spec.composer)
+    if place is None:
+        return None
+    match = _compiled(spec.composer).search(_typed(raw[place]))
+    draft = (match.groupdict().get("draft") or "").strip() if match else ""
+    return draft or _next_row(raw, place)
 
 
 def _typed(line: str) -> str:

@@ -103,6 +103,8 @@ class ScreenSpec:
     patterns: tuple[ScreenPattern, ...] = ()
     # The input line; its group `draft` is what stands in it.
     composer: str | None = None
+    # A row that is there while `keys.interrupt` ends a turn: else something open takes them first.
+    interruptible: str | None = None
     # A choice of an open dialog: groups `key` and `label`. Where choices show no key it is a menu,
     # answered by moving: then a third group, `cursor`, is not empty on the highlighted one.
     option: str | None = None

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Literal
 
 from orchestrator.core.spec import AgentSpec, AskKind, TeamSpec
+from orchestrator.core.usage import Usage
 from orchestrator.core.values import value
 
 Source = Literal[
@@ -116,7 +117,8 @@ class Ask:
 
     `shown` is the dialog's text on the screen when it was first read: an answer is bound to it.
     `name` is what people call the dialog ("trust"), where its definition says so. `hook` is the
-    key of the hook that told of it: if that one waits, it can be answered.
+    key of the hook that told of it: if that one waits, it can be answered. `denied`: an answer that
+    refuses it is on its way.
     """
 
     kind: AskKind
@@ -126,6 +128,7 @@ class Ask:
     hook: str | None = None
     options: tuple[tuple[str, str], ...] = ()
     shown: str | None = None
+    denied: bool = False
 
 
 @value
@@ -144,8 +147,12 @@ class Agent:
     doing: Doing | None = None
     flags: frozenset[Flag] = frozenset()
     ask: Ask | None = None
+    # Requests of the same moment, which come up when that one is answered.
+    behind: tuple[Ask, ...] = ()
     # The request whose answer is on its way to the dialog: a second one would hit what follows.
     answering: str | None = None
+    # The dialog of its first run that it stood in last, until it reports anything of itself.
+    first_asked: str | None = None
     wanted: bool = True
     run: int = 0
     process: Process | None = None
@@ -163,6 +170,8 @@ class Agent:
     turns: int = 0
     # The beginning of the newest of them.
     prompt: str = ""
+    # Messages that its hook told of, and its transcript has not: they can be lost yet.
+    unwritten: tuple["Message", ...] = ()
     # Wall clock at which the turn that is going on, or was last, began to be reported, and
     # monotonic time of the newest report of it.
     turn_began: float = 0.0
@@ -174,6 +183,7 @@ class Agent:
     restarts: tuple[float, ...] = ()
     exit: str | None = None
     said: Mapping[Source, Said]
+    usage: Usage = Usage()
 
 
 class MessageState(StrEnum):

@@ -17,20 +17,21 @@ _SEQUENCES = re.compile(
 _BLANKS = frozenset("\t\n\v\f\r\x85\u2028\u2029")
 
 
-def safe_text(text: str, *, lines: bool = False) -> str:
+def safe_text(text: str, *, lines: bool = False, tabs: bool = False) -> str:
     """`text` without escape sequences and C0, C1, bidi and zero-width controls.
 
-    Line breaks and tabs become blanks; with `lines`, newlines stay. Half of a surrogate pair,
-    which no terminal can be sent, becomes the replacement character.
+    Line breaks and tabs become blanks; with `lines`, newlines stay, and with `tabs`, tabs. Half
+    of a surrogate pair, which no terminal can be sent, becomes the replacement character.
     """
     if text.isprintable():
         return text
     text = text.replace("\r\n", "\n")
-    return "".join(_safe(char, lines) for char in _SEQUENCES.sub("", text))
+    kept = ("\n" if lines else "") + ("\t" if tabs else "")
+    return "".join(_safe(char, kept) for char in _SEQUENCES.sub("", text))
 
 
-def _safe(char: str, lines: bool) -> str:
-    if char.isprintable() or (lines and char == "\n"):
+def _safe(char: str, kept: str) -> str:
+    if char.isprintable() or char in kept:
         return char
     if char in _BLANKS:
         return " "

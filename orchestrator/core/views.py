@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from orchestrator.core import accounts
 from orchestrator.core.lifecycle import AT_WORK, TRANSITIONS
 from orchestrator.core.state import (
     NEEDS_HUMAN,
@@ -12,8 +13,12 @@ from orchestrator.core.state import (
     Status,
     World,
 )
+from orchestrator.core.usage import Tokens, total
 
 View = dict[str, Any]
+
+# Of a cost in USD: what an answer costs has seven at most.
+COST_DIGITS = 9
 
 MESSAGE_HEAD = 200  # characters of a message's text in a view
 
@@ -52,6 +57,9 @@ def agent_view(world: World, agent: Agent) -> View:
         "pid": agent.process.pid if agent.process else None,
         "pane": agent.pane,
         "conversation": agent.conversation,
+        "transcript": agent.transcript,
+        # How that is read; None where nothing but the screen tells when a turn is over.
+        "dialect": _dialect(world, agent),
         "run": agent.run,
         "ask": None
         if ask is None
@@ -60,6 +68,8 @@ def agent_view(world: World, agent: Agent) -> View:
             "text": ask.text,
             "tool": ask.tool,
             "name": ask.name,
+            "answering": agent.answering is not None,
+            "hook": ask.hook,
             "options": [{"key": key, "label": label} for key, label in ask.options],
         },
         "exit": agent.exit,
@@ -69,8 +79,55 @@ def agent_view(world: World, agent: Agent) -> View:
         # Why the first of them is not typed now, where something stands in its way.
         "held": next((m.detail for m in waiting if m.detail), None),
         "limited_until": agent.limited_until,
+        "usage": usage_view(world, agent),
         "restart_at": _restart_at(world, agent),
     }
+
+
+def _dialect(world: World, agent: Agent) -> str | None:
+    cli = world.team.clis.get(agent.spec.cli) if world.team else None
+    return cli.hooks.dialect if cli and cli.hooks else None
+
+
+def usage_view(world: World, agent: Agent) -> View:
+    """Tokens by model and in sum, and what they cost; a cost of None is unknown."""
+    used = agent.usage
+    cost, source = accounts.cost_of(world, agent)
+    return {
+        "models": {model: tokens_view(tokens) for model, tokens in used.models.items()},
+        **tokens_view(total(used.models)),
+        "cost_usd": None if cost is None else round(cost, COST_DIGITS),
+        "cost_source": source,
+        "context": None
+        if used.context_used is None
+        else {"used": used.context_used, "size": used.context_size},
+    }
+
+
+def tokens_view(tokens: Tokens) -> View:
+    return {
+        "input": tokens.input,
+        "output": tokens.output,
+        "cache_write": tokens.cache_write,
+        "cache_read": tokens.cache_read,
+    }
+
+
+def _all_usage(world: World) -> View:
+    """The sums over the team; the cost is unknown where that of one is."""
+    costs = [accounts.cost_of(world, agent)[0] for agent in world.agents.values()]
+    known = [cost for cost in costs if cost is not None]
+    used = (total(agent.usage.models) for agent in world.agents.values())
+    return {
+        **tokens_view(sum(used, Tokens())),
+        "cost_usd": round(sum(known), COST_DIGITS) if len(known) == len(costs) else None,
+    }
+
+
+def _used_more(before: Agent | None, agent: Agent) -> bool:
+    if before is agent:
+        return False
+    return before is None or before.usage is not agent.usage or before.process != agent.process
 
 
 def _restart_at(world: World, agent: Agent) -> float | None:
@@ -86,12 +143,13 @@ def message_view(message: Message) -> View:
         "sender": message.sender,
         "state": message.state.value,
         "detail": message.detail,
+        "typed_at": message.typed_at,
         "text": message.text[:MESSAGE_HEAD],
     }
 
 
 def session_view(world: World) -> View:
-    """Everything but the agents."""
+    """Everything but the agents, and what they have used."""
     return {
         "session": world.session,
         "state": world.state.value,
@@ -110,6 +168,7 @@ def view(world: World, health: View | None = None) -> View:
     """The whole session."""
     return {
         **session_view(world),
+        "usage": _all_usage(world),
         "agents": [agent_view(world, agent) for agent in world.agents.values()],
         "health": health or {"storage": None, "tmux": None},
     }
@@ -130,6 +189,8 @@ def change(old: World, new: World, health: View | None = None) -> View:
     if agents:
         part["agents"] = agents
     gone = [name for name in old.agents if name not in new.agents]
+    if gone or any(_used_more(old.agents.get(name), a) for name, a in new.agents.items()):
+        part["usage"] = _all_usage(new)
     if gone:
         part["gone"] = gone
     if health is not None:

@@ -179,6 +179,9 @@ class App:
                 self.view.draft = ""
             case "ctrl-w":
                 self.view.draft = draft[: draft.rstrip().rfind(" ") + 1]
+            case "enter" if draft.endswith("\\"):
+                # The agent CLI that this one is modelled on breaks the line there.
+                self.view.draft = draft[:-1] + "\n"
             case "enter":
                 self._enter(draft.rstrip())
             case "escape":

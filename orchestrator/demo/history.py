@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from .files import Record
 
 INTERRUPTED = "[Request interrupted by user]"
+PUT_BACK = "put_back"
 CONTINUE = "continue"
 _FRAME = re.compile(r"^\[crew message \d+ from ([A-Za-z0-9][A-Za-z0-9_-]*)\]$", re.MULTILINE)
 
@@ -66,7 +67,7 @@ def blocks(record: Record, kind: str) -> list[dict[str, Any]]:
 
 def _ends_turn(record: Record) -> bool:
     if record.get("type") == "system":
-        return record.get("subtype") == "turn_duration"
+        return record.get("subtype") in ("turn_duration", PUT_BACK)
     return record.get("type") == "user" and any(
         block.get("text") == INTERRUPTED for block in blocks(record, "text")
     )

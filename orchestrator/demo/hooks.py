@@ -13,9 +13,15 @@ from typing import Any, Literal, NamedTuple
 
 from .children import Child
 
-Decision = Literal["allow", "deny"]
 # Seconds, for a hook that gives no time of its own.
 TIMEOUT = 60.0
+
+
+class Decision(NamedTuple):
+    """What a hook answers in the person's place, and what it has the agent told."""
+
+    behavior: Literal["allow", "deny"]
+    message: str = ""
 
 
 class Hook(NamedTuple):
@@ -155,7 +161,10 @@ class Hooks:
 def _decision(output: str) -> Decision | None:
     """What a PermissionRequest hook decided, if it printed a decision."""
     try:
-        found = json.loads(output)["hookSpecificOutput"]["decision"]["behavior"]
-    except (ValueError, TypeError, KeyError, RecursionError):
+        found = json.loads(output)["hookSpecificOutput"]["decision"]
+        behavior, message = found["behavior"], found.get("message")
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
-    return found if found in ("allow", "deny") else None
+    if behavior not in ("allow", "deny"):
+        return None
+    return Decision(behavior, message if isinstance(message, str) else "")

@@ -140,8 +140,9 @@ def _tool(session: Session, step: Step, *, ask: bool) -> Steps[None]:
     work, key = (bash, "command") if step.tool == "Bash" else (read, "file_path")
     tool_input = {key: step.text, "description": "Run a scripted command"}
     result = yield from session.tool(step.tool, tool_input, work, shown=step.text, ask=ask)
-    if result.refused:
-        # "No" ends the turn, as it does in the agent CLI that this one is modelled on.
+    if result.refused and not result.told:
+        # "No" ends the turn, as it does in the agent CLI that this one is modelled on. A hook's no
+        # is told to the agent, which goes on.
         raise Interrupted
 
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from . import files
 from .children import Child, Steps
 from .dialog import ALWAYS, NO, PERMISSION_OPTIONS, Dialog
-from .hooks import HookRun, Hooks
+from .hooks import Decision, HookRun, Hooks
 from .text import clip
 from .view import THINKING, View
 
@@ -45,11 +45,12 @@ class Interrupted(Exception):
 
 
 class Result(NamedTuple):
-    """What a tool gave. `refused`: a person did not let it run."""
+    """What a tool gave. `refused`: it was not let run; `told`: and a hook told the agent why."""
 
     text: str
     error: bool = False
     refused: bool = False
+    told: bool = False
 
 
 class Session:
@@ -165,8 +166,11 @@ class Session:
         about = {"tool_name": name, "tool_input": dict(tool_input)}
         yield from self.hook("PreToolUse", **about, tool_use_id=use)
         started = time.monotonic()
-        if ask and not self._may(name) and not (yield from self._permission(name, shown, about)):
-            result = Result(REFUSED, error=True, refused=True)
+        refusal = None
+        if ask and not self._may(name):
+            refusal = yield from self._permission(name, shown, about)
+        if refusal is not None:
+            result = refusal
         else:
             self.view.print("")
             self.view.print(f"● {_headline(name, shown)}", rest="  ", style="1")
@@ -213,16 +217,24 @@ class Session:
 
     # -- dialogs -----------------------------------------------------------------------------------
 
-    def _permission(self, tool: str, shown: str, about: Mapping[str, Any]) -> Steps[bool]:
+    def _permission(self, tool: str, shown: str, about: Mapping[str, Any]) -> Steps[Result | None]:
+        """Ask whether a tool may run; returns what comes of it if not."""
         title = TITLES.get(tool, tool)
         dialog = Dialog("permission", title, shown, PERMISSION_OPTIONS)
-        yield from self._open(dialog, {**about, "permission_suggestions": []}, "permission prompt")
+        about = {**about, "permission_suggestions": []}
+        told = yield from self._open(dialog, about, "permission prompt")
         if dialog.answer == ALWAYS:
             self._allowed.add(tool)
-        return dialog.answer != NO
+        if dialog.answer != NO:
+            return None
+        why = told.message if told else ""
+        return Result(why or REFUSED, error=True, refused=True, told=told is not None)
 
-    def _open(self, dialog: Dialog, about: Mapping[str, Any], waiting_for: str) -> Steps[None]:
-        """Put a dialog before the person; a hook may answer it meanwhile."""
+    def _open(
+        self, dialog: Dialog, about: Mapping[str, Any], waiting_for: str
+    ) -> Steps[Decision | None]:
+        """Put a dialog before the person; returns the answer of a hook if that came first."""
+        told = None
         self.view.dialog = dialog
         self.view.dirty = True
         try:
@@ -232,9 +244,11 @@ class Session:
             run = self.fire("PermissionRequest", aside=True, **about)
             while dialog.answer is None:
                 # A hook can allow or deny; it cannot choose among the answers to a question.
-                if run.decision == "deny" or (run.decision and dialog.kind == "permission"):
-                    dialog.answer = dialog.decided(run.decision)
+                told = run.decision
+                if told and (told.behavior == "deny" or dialog.kind == "permission"):
+                    dialog.answer = dialog.decided(told.behavior)
                     break
+                told = None
                 yield run.due
             if dialog.answer < 0:
                 raise Interrupted
@@ -242,6 +256,7 @@ class Session:
             self.view.dialog = None
             self.view.dirty = True
         self.status.set("busy")
+        return told
 
     def question(self, text: str, header: str, options: tuple[str, ...]) -> Steps[str]:
         """Ask a question; returns the label of the option that was chosen."""

@@ -48,7 +48,10 @@ class Turns:
         if self._running is None or self.view.doing is None:
             return False
         self._running.close()
-        self._interrupted()
+        if self._is_unanswered():
+            self._put_back()
+        else:
+            self._interrupted()
         return True
 
     def close(self) -> None:
@@ -130,6 +133,19 @@ class Turns:
         block = {"type": "text", "text": history.INTERRUPTED}
         self.session.transcript.append("user", message={"role": "user", "content": [block]})
         self.view.print("Interrupted · What should I do instead?", first="  ⎿  ", rest="     ")
+        self._rest()
+
+    def _is_unanswered(self) -> bool:
+        """Whether nothing of an answer is there yet, and nothing stands in the prompt's way."""
+        begun = self.session.transcript.records[self.session.place :]
+        answered = any(record.get("type") == "assistant" for record in begun)
+        return not (answered or self.view.queued or self.view.draft)
+
+    def _put_back(self) -> None:
+        """Give the prompt back to the person, to be changed. Nothing tells of that either."""
+        self.session.transcript.append("system", subtype=history.PUT_BACK)
+        self.view.print("(back in the input line)", first="  ⎿  ", rest="     ", style="2")
+        self.view.draft = self.session.prompt
         self._rest()
 
     def _enqueue(self, text: str) -> None:

@@ -11,15 +11,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from orchestrator.core.dialects import Dialect
-from orchestrator.core.events import AnyEvent, FilesEdited
+from orchestrator.core.dialects import dialect_of
+from orchestrator.core.events import AnyEvent, FilesEdited, HookReceived, StatusLineSeen
 from orchestrator.core.spec import CliSpec
 from orchestrator.core.state import Process
+from orchestrator.core.usage import Usage
 from orchestrator.core.values import value
+from orchestrator.sources.conversations import Conversations
 from orchestrator.sources.reading import read_plain, stamp_of
 from orchestrator.sources.spool import Spool
 from orchestrator.sources.status_files import StatusFile, Unfinished
-from orchestrator.sources.transcripts import Transcript
 from orchestrator.sources.watches import Watches
 
 # Bytes of a file that a person edits; a larger one counts as unchanged.
@@ -29,9 +30,10 @@ CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 @value
 class Look:
-    """Token: this file of `agent` (or the spool) may have changed."""
+    """Token: this file of `agent` (or the spool) may have changed; `beside`: one of those of its
+    sub-agents, which nothing watches: they are looked at when anything else tells of news."""
 
-    what: Literal["spool", "status", "transcript"]
+    what: Literal["spool", "status", "transcript", "beside"]
     agent: str = ""
 
 
@@ -48,14 +50,15 @@ SPOOL = Look(what="spool")
 
 @value
 class Follow:
-    """What is read of one run of an agent."""
+    """What is read of one run of an agent; without a process only what is left to count."""
 
     run: int
     cli: CliSpec
-    process: Process
+    process: Process | None
     status: Path | None
     transcript: Path | None
     since: float | None = None
+    usage: Usage = Usage()
 
 
 @dataclass(slots=True)
@@ -93,9 +96,9 @@ class Desk:
         self.spool = Spool(spool, report)
         self._watches = watches
         self._report = report
-        self._runs: dict[str, int] = {}
         self._statuses: dict[str, StatusFile] = {}
-        self._transcripts: dict[str, Transcript] = {}
+        # Kept when the agent is not followed any more: what is read may not be committed yet.
+        self._conversations: dict[str, Conversations] = {}
         # The digest of each watched file when it was last there.
         self._edits: dict[Path, bytes | None] = {}
         self._slow: frozenset[Token] = frozenset()
@@ -130,44 +133,50 @@ class Desk:
 
     def _follow(self, agent: str, follow: Follow | None) -> set[Token]:
         """Change the readers of an agent; what goes on keeps its place. Returns what is new."""
-        if follow is None:
-            for readers in (self._runs, self._statuses, self._transcripts):
-                readers.pop(agent, None)
-            return set()
-        self._runs[agent] = follow.run
-        status, transcript = Look(what="status", agent=agent), Look(what="transcript", agent=agent)
         new: set[Token] = set()
-        spec = follow.cli.status_file
-        if follow.status is None or spec is None:
-            self._statuses.pop(agent, None)
-        else:
-            reader = StatusFile(
-                agent,
-                follow.run,
-                follow.process,
-                spec=spec,
-                path=follow.status,
-                report=self._report,
-            )
-            if agent not in self._statuses or not self._statuses[agent].is_like(reader):
-                self._statuses[agent] = reader
-                new.add(status)
-        if follow.transcript is None:
-            self._transcripts.pop(agent, None)
-        elif agent not in self._transcripts or self._transcripts[agent].path != follow.transcript:
-            dialect: Dialect = follow.cli.hooks.dialect if follow.cli.hooks else "claude"
-            floor = max(_started(follow.process), follow.since or 0.0)
-            self._transcripts[agent] = Transcript(agent, dialect, follow.transcript, floor)
-            new.add(transcript)
+        if self._follow_status(agent, follow):
+            new.add(Look(what="status", agent=agent))
+        if self._follow_transcript(agent, follow):
+            new.add(Look(what="transcript", agent=agent))
         return new
+
+    def _follow_status(self, agent: str, follow: Follow | None) -> bool:
+        spec = follow.cli.status_file if follow is not None else None
+        if follow is None or follow.process is None or follow.status is None or spec is None:
+            self._statuses.pop(agent, None)
+            return False
+        reader = StatusFile(
+            agent,
+            follow.run,
+            follow.process,
+            spec=spec,
+            path=follow.status,
+            report=self._report,
+        )
+        if agent in self._statuses and self._statuses[agent].is_like(reader):
+            return False
+        self._statuses[agent] = reader
+        return True
+
+    def _follow_transcript(self, agent: str, follow: Follow | None) -> bool:
+        known = self._conversations.get(agent)
+        if follow is None:
+            return known is not None and known.end()
+        if known is None:
+            known = self._conversations[agent] = Conversations(agent, dialect_of(follow.cli))
+        if follow.process is None:
+            return known.end(follow.run, follow.transcript, follow.usage)
+        floor = max(_started(follow.process), follow.since or 0.0)
+        return known.follow(follow.run, follow.transcript, floor, follow.usage)
 
     def _files(self) -> list[tuple[Path, Token]]:
         """Every file that is read, with its token. A link's target is edited too."""
         files: list[tuple[Path, Token]] = []
         for name, status in self._statuses.items():
             files.append((status.path, Look(what="status", agent=name)))
-        for name, transcript in self._transcripts.items():
-            files.append((transcript.path, Look(what="transcript", agent=name)))
+        for name, conversations in self._conversations.items():
+            if conversations.path is not None:
+                files.append((conversations.path, Look(what="transcript", agent=name)))
         for path in self._edits:
             edit = Edit(path=path)
             files += [(place, edit) for place in {path, Path(os.path.realpath(path))}]
@@ -177,6 +186,7 @@ class Desk:
         if SPOOL in look:
             hooks, more = self.spool.read()
             seen.events += [(SPOOL, hook) for hook in hooks]
+            look |= {Look(what="beside", agent=h.agent) for h in hooks if _is_of_sub_agent(h)}
             if more:
                 seen.again.add(SPOOL)
         for token in look - {SPOOL}:
@@ -192,10 +202,20 @@ class Desk:
                 seen.unfinished.add(token)
             else:
                 seen.events += [(token, status)] if status else []
-        elif token.what == "transcript" and token.agent in self._transcripts:
-            lines, more = self._transcripts[token.agent].read(self._runs[token.agent])
-            seen.events += [(token, lines)] if lines else []
+        elif token.what == "transcript" and token.agent in self._conversations:
+            lines, more = self._conversations[token.agent].read()
+            seen.events += [(token, event) for event in lines]
             seen.again |= {token} if more else set()
+            self._look_beside(token.agent, seen)
+        elif token.what == "beside" and token.agent in self._conversations:
+            self._look_beside(token.agent, seen)
+
+    def _look_beside(self, agent: str, seen: Seen) -> None:
+        token = Look(what="beside", agent=agent)
+        lines, more = self._conversations[agent].read_beside()
+        seen.events += [(token, event) for event in lines]
+        seen.again |= {token} if more else set()
+        seen.expected |= {token}
 
     def _edited(self, tokens: Sequence[Edit], seen: Seen) -> None:
         """Say what has another content now. One that is away is being replaced."""
@@ -210,6 +230,11 @@ class Desk:
             files = tuple(sorted(str(token.path) for token in changed))
             event = FilesEdited(at=at, mono=mono, source="crew", files=files)
             seen.events.append((changed[0], event))
+
+
+def _is_of_sub_agent(hook: HookReceived | StatusLineSeen) -> bool:
+    """Whether it may tell of a sub-agent; its answers change the status line too."""
+    return isinstance(hook, StatusLineSeen) or hook.subagent is not None
 
 
 def _digest(path: Path) -> bytes | None:

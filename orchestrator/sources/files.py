@@ -20,6 +20,7 @@ from pathlib import Path
 from orchestrator.core.events import AnyEvent
 from orchestrator.core.spec import CliSpec
 from orchestrator.core.state import Process, Source
+from orchestrator.core.usage import Usage
 from orchestrator.sources.desk import SPOOL, Desk, Edit, Follow, Look, Seen, Token, Work
 from orchestrator.sources.watches import Settle, Watches
 
@@ -66,6 +67,7 @@ class Files:
         self._desk = Desk(spool, self._watches, self._report)
         self._work = Work()
         self._due = asyncio.Event()
+        self._idle = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._timers: dict[Hashable, asyncio.TimerHandle] = {}
         # What watchdog's threads have told and the loop has not taken yet.
@@ -114,15 +116,18 @@ class Files:
         run: int,
         cli: CliSpec,
         *,
-        process: Process,
+        process: Process | None,
         status_path: Path | None,
         transcript_path: Path | None,
         since: float | None = None,
+        usage: Usage | None = None,
     ) -> None:
-        """Read these files of a run of `agent`, and no others of it, from now on.
+        """Read these files of a run of `agent`, and no others of it, from now on. Without a
+        process: read once more what is to be counted.
 
         Lines of the transcript are news if they are younger than the process, and than `since`:
         the `at` of the last `TranscriptSeen` of this agent, wall clock seconds, if there was one.
+        `usage`: up to where its transcripts are counted.
         """
         self._work.follow[agent] = Follow(
             run=run,
@@ -131,11 +136,12 @@ class Files:
             status=status_path,
             transcript=transcript_path,
             since=since,
+            usage=usage or Usage(),
         )
         self._ask(settle=True)
 
     def unfollow(self, agent: str) -> None:
-        """Leave the files of `agent` alone."""
+        """Leave the files of `agent` alone, once its transcripts are read to the end."""
         self._work.follow[agent] = None
         self._ask(settle=True)
 
@@ -150,6 +156,11 @@ class Files:
         if mine:
             self._work.consumed.extend(mine)
             self._ask()
+
+    async def settled(self) -> None:
+        """Wait until all that there was a reason to read is read and posted."""
+        if self._task is not None:
+            await self._idle.wait()
 
     async def rescan(self) -> int:
         """Look at everything. Returns how many events it found that no notification told of."""
@@ -210,6 +221,7 @@ class Files:
         self._work.everything |= everything
         self._work.look.update(look)
         self._due.set()
+        self._idle.clear()
 
     def _later(
         self,
@@ -252,6 +264,8 @@ class Files:
                 self._later(AGAIN, "failed", (), everything=True)
                 seen = Seen()
             self._take(seen)
+            if not self._due.is_set():
+                self._idle.set()
             if rescans:
                 judge = asyncio.create_task(self._judge(rescans, seen))
                 self._judges.add(judge)

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from orchestrator import failpoints
-from orchestrator.core.dialects import Malformed, parse_hook
-from orchestrator.core.events import HookReceived
+from orchestrator.core.dialects import Malformed, parse_hook, parse_status_line
+from orchestrator.core.events import HookReceived, StatusLineSeen
 from orchestrator.sources.reading import read_plain, stamp_of
 
 # <agent>.<run>.<hook>.<pid>, with -<n> where a pid came round again.
@@ -25,6 +25,8 @@ FILE_NAME = re.compile(
     r"(?P<agent>[A-Za-z0-9][A-Za-z0-9_-]{0,31})\.(?P<run>\d{1,9})\.(?P<hook>[A-Za-z]{1,40})"
     r"\.(?P<pid>\d{1,10})(?:-\d{1,9})?"
 )
+# The hook's name of what the CLI tells its status line.
+STATUS_LINE = "StatusLine"
 # Bytes. A hook carries what its tool read; ten times the largest seen.
 HOOK_MAX = 10 * 1024 * 1024
 # Files read in one go, so that one flood does not keep other sources waiting.
@@ -62,6 +64,8 @@ class Spool:
         self._listed: list[Entry] = []
         # Read, still to be committed.
         self._pending: dict[str, Entry] = {}
+        # The status line of each agent, as it was last.
+        self._lines: dict[str, tuple[object, ...]] = {}
         # Neither readable nor movable: not tried again.
         self._refused: set[Entry] = set()
 
@@ -90,14 +94,14 @@ class Spool:
             if entry is not None:
                 self._unlink(entry)
 
-    def read(self) -> tuple[list[HookReceived], bool]:
+    def read(self) -> tuple[list[HookReceived | StatusLineSeen], bool]:
         """The next hooks in order, at most a round, and whether more may be read at once."""
         if not self._listed:
             waiting = {entry.name for entry in self._pending.values()}
             found = [entry for entry in self._list() if entry.name not in waiting]
             self._refused.intersection_update(found)
             self._listed = sorted(set(found) - self._refused, reverse=True)
-        events = []
+        events: list[HookReceived | StatusLineSeen] = []
         room = min(ROUND, PENDING - len(self._pending))
         while self._listed and room > 0:
             room -= 1
@@ -127,8 +131,8 @@ class Spool:
         except OSError as error:
             self._report(f"{self.new}: hooks cannot be read: {error.strerror}")
 
-    def _hook(self, entry: Entry) -> HookReceived | None:
-        """Read one file; None: it is gone, or was set aside."""
+    def _hook(self, entry: Entry) -> HookReceived | StatusLineSeen | None:
+        """Read one file; None: it is gone, or was set aside, or tells nothing new."""
         match = FILE_NAME.fullmatch(entry.name)
         if match is None:
             self._refuse(entry, "is not named as a hook is")
@@ -140,6 +144,8 @@ class Spool:
         except OSError as error:
             self._refuse(entry, error.strerror or str(error))
             return None
+        if match["hook"] == STATUS_LINE:
+            return self._status_line(entry, match["agent"], int(match["run"]), data)
         found = parse_hook("claude", match["hook"], data)
         if isinstance(found, Malformed):
             self._refuse(entry, found.reason)
@@ -163,6 +169,35 @@ class Spool:
             options=found.options,
             subagent=found.subagent,
             background=found.background,
+        )
+
+    def _status_line(
+        self, entry: Entry, agent: str, run: int, data: bytes
+    ) -> StatusLineSeen | None:
+        """The CLI tells its status line whenever it draws: what is as it was is no event."""
+        found = parse_status_line("claude", data)
+        if isinstance(found, Malformed):
+            self._refuse(entry, found.reason)
+            return None
+        known = (run, found)
+        if self._lines.get(agent) == known:
+            self._unlink(entry)
+            return None
+        self._lines[agent] = known
+        at, mono = stamp_of(entry.mtime_ns / 1e9)
+        return StatusLineSeen(
+            at=at,
+            mono=mono,
+            source="hook",
+            key=entry.key,
+            agent=agent,
+            run=run,
+            conversation=found.conversation,
+            model=found.model,
+            cost_usd=found.cost_usd,
+            answered=found.answered,
+            context_used=found.context_used,
+            context_size=found.context_size,
         )
 
     def _unlink(self, entry: Entry) -> None:

@@ -31,10 +31,14 @@ LOOKS = {
 }
 UNKNOWN = (" ", None)  # of a newer supervisor
 GAP = "  "
+TOKENS = ("input", "output", "cache_write", "cache_read")
+CENT = 0.01
 # Columns beyond which a role gives way to the detail.
 ROLE = 16
 ROLE_NARROW = 8
 DETAIL = 20
+# Columns from which on there is room for what each agent has used.
+WIDE = 100
 # Tools whose names are verbs that take what follows.
 VERBS = frozenset({"Read", "Write", "Edit", "MultiEdit", "NotebookEdit", "Glob", "Grep"})
 NEED = frozenset({"blocked", "failed"})
@@ -71,7 +75,8 @@ def asks(ask: View) -> str:
     named, _, argument = text.partition(": ")
     if ask["kind"] == "permission" and tool and tool == named:
         return f"asks to {to_use(tool, argument)}"
-    return f"asks ({ask['kind']}): {text}" if text else "asks"
+    what = safe_text(ask.get("name") or ask["kind"])
+    return f"asks ({what}): {text}" if text else f"asks ({what})"
 
 
 def due(agent: View, now: float) -> list[str]:
@@ -98,6 +103,31 @@ def detail_of(agent: View, now: float) -> str:
     return " · ".join(dict.fromkeys(part for part in parts if part))
 
 
+def used_by(agent: View) -> str:
+    """Tokens and cost in short: `12.3k $0.42`. Nothing of who has used nothing yet."""
+    usage = agent.get("usage") or {}
+    tokens = sum(usage.get(kind) or 0 for kind in TOKENS)
+    cost = usage.get("cost_usd")
+    if not tokens and not cost:
+        return ""
+    return f"{short_count(tokens)} {short_cost(cost)}"
+
+
+def short_count(number: int) -> str:
+    """A count in at most six characters: `999`, `12.3k`, `1.2M`."""
+    for size, letter in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
+        if number >= size:
+            return f"{number // (size // 10) / 10:.1f}{letter}"
+    return str(number)
+
+
+def short_cost(cost: float | None) -> str:
+    """USD, in cents; `$?` if it is not known."""
+    if cost is None:
+        return "$?"
+    return f"${cost:.2f}" if cost >= CENT or not cost else f"<${CENT}"
+
+
 def coloured(line: str, status: str) -> str:
     """A line of a table, its glyph and more in the colour of the status."""
     _, colour = LOOKS.get(status, UNKNOWN)
@@ -110,8 +140,9 @@ def agent_lines(view: View, columns: int, now: float) -> list[str]:
     if not agents:
         return []
     ended = view.get("state") == "down"  # on purpose: how each process ended is of no interest
+    used = columns >= WIDE and any(map(used_by, agents))
     lines: list[str] = []
-    for role in (ROLE, ROLE_NARROW):
+    for role, more in ((ROLE, used), (ROLE, False), (ROLE_NARROW, False)):
         rows = [
             (
                 LOOKS.get(agent["status"], UNKNOWN)[0],
@@ -119,6 +150,7 @@ def agent_lines(view: View, columns: int, now: float) -> list[str]:
                 clip(safe_text(agent["role"]), role),
                 _status(agent),
                 span(now - agent["since"]),
+                *((used_by(agent),) if more else ()),
                 "" if ended else detail_of(agent, now),
             )
             for agent in agents

@@ -176,7 +176,8 @@ def _settled(agent: View, view: View, wait: bool) -> bool:
     if not agent["wanted"] or agent["status"] in OVER:
         return True
     if wait:
-        return agent["status"] in UP
+        # What is just being answered is nobody's to answer.
+        return agent["status"] in UP and not (agent["ask"] or {}).get("answering")
     return agent["pid"] is not None or agent["status"] == "backoff" or bool(_waits(agent, view))
 
 

@@ -16,11 +16,14 @@ from orchestrator.core.dialects import (
     WORDS,
     HookFields,
     Malformed,
+    StatusLine,
     TranscriptLine,
     parse_hook,
+    parse_status_line,
     read_hook,
     read_transcript_line,
 )
+from orchestrator.core.usage import Tokens
 
 PAYLOADS = {
     p.stem: p.read_bytes() for p in (Path(__file__).parents[1] / "payloads/claude").glob("*.json")
@@ -219,15 +222,99 @@ def test_a_queued_prompt_counts_when_it_is_queued() -> None:
 
 
 def test_last_words_and_tokens_of_an_answer() -> None:
-    usage = {"input_tokens": 5, "cache_read_input_tokens": 900, "output_tokens": 30}
+    cache = {"cache_creation_input_tokens": 70, "cache_read_input_tokens": 900}
+    usage = {"input_tokens": 5, **cache, "output_tokens": 30}
     found = line(
         type="assistant",
         uuid="a1",
-        message={"id": "m", "usage": usage, "content": [{"type": "text", "text": "x" * 900}]},
+        message={
+            "id": "m",
+            "model": "claude-opus-5-5",
+            "usage": usage,
+            "content": [{"type": "text", "text": "x" * 900}],
+        },
     )
     assert found is not None
     assert found.words == "x" * TRANSCRIPT_WORDS
-    assert (found.message, found.input_tokens, found.output_tokens) == ("m", 905, 30)
+    assert (found.message, found.model) == ("m", "claude-opus-5-5")
+    assert found.tokens == Tokens(input=5, output=30, cache_write=70, cache_read=900)
+
+
+def test_what_the_cli_puts_in_the_place_of_an_answer_counts_nothing() -> None:
+    usage = {"input_tokens": 5, "output_tokens": 30}
+    content = [{"type": "text", "text": "API Error: 529"}]
+    message = {"id": "m", "model": "<synthetic>", "usage": usage, "content": content}
+    found = line(type="assistant", message=message)
+    assert found is not None
+    assert (found.words, found.tokens) == ("API Error: 529", Tokens())
+    assert line(type="assistant", message={**message, "content": []}) is None
+
+
+def test_an_answer_of_a_model_without_a_name_is_counted() -> None:
+    found = line(type="assistant", message={"id": "m", "usage": {"output_tokens": 3}})
+    assert found is not None
+    assert (found.model, found.tokens) == ("unknown", Tokens(output=3))
+
+
+def test_tokens_of_a_wrong_type_count_nothing() -> None:
+    usage = {"input_tokens": "5", "output_tokens": -1, "cache_read_input_tokens": True}
+    assert line(type="assistant", message={"id": "m", "usage": usage}) is None
+    assert line(type="assistant", message={"id": "m", "usage": [1]}) is None
+
+
+# -- status line ----------------------------------------------------------------------------------
+
+STATUS_LINE = (Path(__file__).parents[1] / "payloads/claude_status_line.json").read_bytes()
+
+
+def status_line(**changes: object) -> StatusLine | Malformed:
+    payload = {**json.loads(STATUS_LINE), **changes}
+    return parse_status_line("claude", json.dumps(payload).encode())
+
+
+def test_the_real_status_line_is_read() -> None:
+    assert status_line() == StatusLine(
+        conversation="567051e8-cbb4-4793-9054-322926278578",
+        model="claude-opus-5-5",
+        cost_usd=0.220456,
+        answered=True,
+        context_used=14000,
+        context_size=1_000_000,
+    )
+
+
+def test_a_status_line_before_the_first_answer() -> None:
+    """As it is on a fresh start, and on a resume: then with the cost of before."""
+    window = {"context_window_size": 200_000, "current_usage": None}
+    found = status_line(prompt_cache=None, context_window=window)
+    assert isinstance(found, StatusLine)
+    assert (found.answered, found.context_used, found.context_size) == (False, None, 200_000)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"session_id": 7},
+        {"cost": None},
+        {"cost": {}},
+        {"cost": {"total_cost_usd": "1"}},
+        {"cost": {"total_cost_usd": True}},
+        {"cost": {"total_cost_usd": -0.1}},
+        {"cost": {"total_cost_usd": float("nan")}},
+        {"cost": {"total_cost_usd": 10**400}},
+    ],
+)
+def test_a_status_line_without_a_cost_is_malformed(changes: dict[str, object]) -> None:
+    assert isinstance(status_line(**changes), Malformed)
+
+
+@given(st.dictionaries(st.sampled_from(sorted(json.loads(STATUS_LINE))), JSON))
+def test_no_status_line_raises(changes: dict[str, object]) -> None:
+    assert isinstance(status_line(**changes), StatusLine | Malformed)
+
+
+def test_half_a_status_line_is_malformed() -> None:
+    assert isinstance(parse_status_line("claude", STATUS_LINE[:100]), Malformed)
 
 
 def test_the_filler_of_a_cut_turn_is_nobodys_words() -> None:

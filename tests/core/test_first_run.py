@@ -7,6 +7,7 @@ import pytest
 
 from orchestrator.core import events as ev
 from orchestrator.core.effects import AnyEffect, GiveAnswer, Notify
+from orchestrator.core.spec import RestartPolicy
 from orchestrator.core.state import Flag
 from tests.core.worlds import Play, agent_spec
 
@@ -49,13 +50,58 @@ def test_a_first_run_dialog_blocks_under_its_name_and_gives_way_to_the_next() ->
     assert agent.ask is not None
     assert agent.ask.options[1] == ("2", "Yes, I trust this folder")
     sees(p, None)
-    assert p.status("a") == "blocked", "between two dialogs nothing is known"
+    assert p.status("a") == "starting", "between two dialogs nothing is asked"
     sees(p, "blocked", "api key", "Detected a custom API key")
     assert p.world.agents["a"].detail == "asks: api key: Detected a custom API key"
     p.hook("a", "SessionStart", reason="startup")
     p.status_file("a", "ready")
     agent = p.world.agents["a"]
     assert (agent.status, agent.flags, agent.ask) == ("ready", frozenset(), None)
+
+
+@pytest.mark.parametrize("gone", [False, True])
+@pytest.mark.parametrize("awaited", [False, True])
+def test_a_no_ends_it_and_it_is_not_started_again(gone: bool, awaited: bool) -> None:
+    p = play()
+    sees(p, "blocked", "trust", TRUST)
+    if gone:
+        sees(p, None)
+    if awaited:
+        p.exited("a", known=False)
+    p.exited("a", code=1)
+    agent = p.world.agents["a"]
+    assert (agent.status, agent.detail) == ("exited", "left at its trust dialog (exit status 1)")
+
+
+def test_what_ends_otherwise_than_by_a_no_is_started_again() -> None:
+    p = play()
+    sees(p, "blocked", "trust", TRUST)
+    p.exited("a", signal=9)
+    assert p.status("a") == "backoff"
+    p = play()
+    sees(p, "blocked", "trust", TRUST)
+    p.status_file("a", "ready")
+    p.exited("a", code=1)
+    assert p.status("a") == "backoff", "the dialog was over"
+    p = play(restart=RestartPolicy(when="always"))
+    sees(p, "blocked", "trust", TRUST)
+    p.exited("a", code=1)
+    assert p.status("a") == "backoff", "as its policy says"
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_its_first_report_may_be_older_than_the_last_look_at_the_screen(gone: bool) -> None:
+    """It is ready, and only then the screen is read where the dialog has gone, or still stands."""
+    p = play()
+    sees(p, "blocked", "trust", TRUST)
+    ready = p.now
+    p.now += 1
+    if gone:
+        sees(p, None)
+    else:
+        sees(p, "blocked", "trust", TRUST + "!")
+    p.status_file("a", "ready", at=ready)
+    assert p.status("a") == "ready"
 
 
 def test_once_it_reports_its_screen_blocks_no_more() -> None:

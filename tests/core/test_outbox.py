@@ -4,7 +4,7 @@ from typing import Any
 
 from orchestrator.core import effects as ef
 from orchestrator.core import events as ev
-from orchestrator.core.outbox import is_receipt
+from orchestrator.core.receipts import is_receipt
 from orchestrator.core.state import MessageState
 from tests.core.worlds import Play, agent_spec, of, running
 
@@ -224,3 +224,24 @@ def test_how_to_go_on_comes_before_what_was_queued() -> None:
     play.spawned("a", 200, resumed=True)
     play.status_file("a", "ready")
     assert [t.text for t in of(play, ef.TypeMessage)] == ["continue"]
+
+
+def test_what_is_typed_is_what_arrives_as_it_was_said() -> None:
+    """Enter behind a backslash only breaks the line of an agent; a shell takes it as it is."""
+    play = running(agent_spec("a"))
+    send(play, "C:\\temp\\")
+    (typed,) = of(play, ef.TypeMessage)
+    assert typed.text == "C:\\temp\\ "
+    play.hook("a", "UserPromptSubmit", text="C:\\temp\\")
+    assert play.world.messages == {}
+    play = running(agent_spec("a", cli="shell"))
+    play.give(ev.ScreenSeen(agent="a", run=1, status="ready", **play.stamp("screen")))
+    send(play, "echo a\\")
+    (typed,) = of(play, ef.TypeMessage)
+    assert typed.text == "echo a\\"
+
+
+def test_nothing_but_what_cannot_be_seen_is_no_message() -> None:
+    play = running(agent_spec("a"))
+    send(play, "\u200b \ufeff")
+    assert of(play, ef.Reply)[0].exit == 2

@@ -20,6 +20,7 @@ from orchestrator.core.spec import (
     TeamSpec,
 )
 from orchestrator.core.state import Process, empty_world
+from orchestrator.core.usage import Mark, Tokens
 
 BOOT = "boot-1"
 CLI = CliSpec(
@@ -273,6 +274,11 @@ FIELDS: dict[str, Any] = {
     "effect": st.just("spawn"),
     "seconds": st.none() | st.floats(0, 10),
     "until": st.none() | st.floats(1_000_000, 1_000_100),
+    "transcript": st.none() | st.sampled_from(["/t", "/u"]),
+    "file": st.sampled_from(["/t", "/t/subagents/x"]),
+    "mark": st.just(Mark(offset=9)),
+    "tokens": st.sampled_from([{}, {"m": Tokens(output=3)}, {"other": Tokens(input=5)}]),
+    "cost_usd": st.floats(0, 10),
 }
 KINDS: tuple[type[Any], ...] = ev.AnyEvent.__args__
 

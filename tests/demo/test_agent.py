@@ -8,7 +8,7 @@ import pytest
 
 from orchestrator.core.dialects import HookFields, parse_hook
 from tests.demo.conftest import Demo
-from tests.support import alive, wait_until
+from tests.support import alive, end, wait_until
 
 
 def test_a_turn_is_told_by_every_source(demo: Demo) -> None:
@@ -140,7 +140,8 @@ def test_a_refused_tool_ends_the_turn_without_a_hook(demo: Demo, keys: tuple[str
 @pytest.mark.parametrize("behavior", ["allow", "deny"])
 def test_a_hook_can_answer_while_the_dialog_is_open(demo: Demo, behavior: str) -> None:
     gate = demo.home / "gate"
-    answer = f'{{"hookSpecificOutput":{{"decision":{{"behavior":"{behavior}"}}}}}}'
+    decision = {"behavior": behavior, "message": "not today"}
+    answer = json.dumps({"hookSpecificOutput": {"decision": decision}})
     demo.hook_command(
         f"while ! [ -e {gate} ]; do sleep 0.02; done; echo '{answer}'", "PermissionRequest"
     )
@@ -150,7 +151,19 @@ def test_a_hook_can_answer_while_the_dialog_is_open(demo: Demo, behavior: str) -
     assert demo.look().status == "blocked"
     gate.touch()
     demo.wait_status("idle")
-    assert demo.said() == (["went on"] if behavior == "allow" else [])
+    assert demo.said() == ["went on"]
+    (result,) = [
+        block
+        for record in demo.transcript()
+        if record["type"] == "user" and isinstance(record["message"]["content"], list)
+        for block in record["message"]["content"]
+    ]
+    refused = behavior == "deny"
+    assert (result["content"].strip(), result["is_error"]) == (
+        "not today" if refused else "it ran",
+        refused,
+    )
+    assert demo.events().count("PostToolUse") == (0 if refused else 1)
 
 
 def test_a_mode_that_lets_everything_run_asks_nothing(demo: Demo) -> None:
@@ -201,6 +214,55 @@ def test_escape_interrupts_and_ends_the_tool_that_runs(demo: Demo) -> None:
     demo.sees("⎿  Interrupted · What should I do instead?")
     assert demo.transcript()[-1]["message"]["content"][0]["text"] == "[Request interrupted by user]"
     demo.wait_events("SessionStart", "UserPromptSubmit", "PreToolUse")
+
+
+def test_escape_before_the_first_word_puts_the_prompt_back(demo: Demo) -> None:
+    demo.start()
+    demo.send("[[sleep 600]] [[say: never]]\nand more")
+    wait_until(lambda: demo.look().status == "working", "the spinner")
+    demo.keys("Escape")
+    demo.wait_status("idle")
+    wait_until(lambda: demo.look().draft == "[[sleep 600]] [[say: never]]", "the prompt is back")
+    assert "Interrupted" not in demo.screen()
+    demo.wait_events("SessionStart", "UserPromptSubmit")
+    demo.keys("C-u")
+    wait_until(lambda: demo.look().draft == "", "it can be cleared")
+    demo.send("[[say: next]]")
+    demo.sees("● next")
+    assert demo.said() == ["next"]
+
+
+def test_a_turn_is_just_interrupted_where_something_stands_in_the_input_line(demo: Demo) -> None:
+    demo.start()
+    demo.send("[[sleep 600]]")
+    wait_until(lambda: demo.look().status == "working", "the spinner")
+    demo.keys("-l", "my own")
+    wait_until(lambda: demo.look().draft == "my own", "a draft")
+    demo.keys("Escape")
+    demo.sees("⎿  Interrupted · What should I do instead?")
+    assert demo.look().draft == "my own"
+
+
+def test_a_prompt_that_was_put_back_is_not_gone_on_with(demo: Demo) -> None:
+    demo.start()
+    demo.send("[[sleep 600]] [[say: never]]")
+    demo.wait_status("busy")
+    demo.keys("Escape")
+    demo.wait_status("idle")
+    end(demo.pid)
+    demo.gone()
+    demo.resume()
+    demo.send("continue")
+    demo.sees("There is nothing to go on with.")
+
+
+def test_enter_behind_a_backslash_breaks_the_line(demo: Demo) -> None:
+    demo.start()
+    demo.send("a path\\")
+    wait_until(lambda: demo.look().draft == "a path", "a draft of two lines")
+    demo.send("of two\\ ")
+    demo.wait_events("SessionStart", "UserPromptSubmit", "Stop")
+    assert demo.hooks()[1]["prompt"] == "a path\nof two\\"
 
 
 def test_prompts_that_come_while_it_works_wait_and_are_merged(demo: Demo) -> None:

@@ -72,7 +72,7 @@ def test_the_screens_of_today_are_read_the_same(demo: Demo) -> None:
     shows("question")
     demo.keys("2")
     shows("working")
-    demo.send("[[limit 600]]")
+    demo.send("[[say: one]] [[limit 600]]")
     demo.keys("-l", "typed meanwhile")
     shows("queued")
     demo.keys("C-u")

@@ -62,10 +62,10 @@ def test_the_hook_script_goes_while_the_agent_runs(crew: Crew, how: str) -> None
         copy.unlink()
     else:
         copy.chmod(0o600)
-    crew.run("send", "--wait", "--timeout", "10", "a", "[[sleep 1]] [[say: without hooks]]")
+    crew.run("send", "a", "[[sleep 1]] [[say: without hooks]]")
     crew.wait_status(3, a="working")
     view = crew.wait_status(5, a="ready")
-    crew.run("send", "--wait", "--timeout", "10", "a", "[[ask-tool Bash: echo allowed]]")
+    crew.run("send", "a", "[[ask-tool Bash: echo allowed]]")
     view = crew.wait_status(5, a="blocked")
     wait_until(lambda: crew.agent("a")["ask"]["options"], "the dialog's choices")
     crew.run("answer", "a", "1")
@@ -83,7 +83,7 @@ def test_a_turn_that_ends_without_a_hook_was_not_interrupted(crew: Crew) -> None
     crew.up("--wait")
     wait_until(lambda: faults.journal(crew, "hook_received"), "the hook of the start")
     copy.unlink()
-    crew.run("send", "--wait", "--timeout", "10", "a", "[[sleep 0.5]] [[say: by itself]]")
+    crew.run("send", "a", "[[sleep 0.5]] [[say: by itself]]")
     crew.wait_status(3, a="working")
     crew.wait_status(5, a="ready")
     assert "interrupted" not in crew.agent("a")["flags"]

@@ -90,7 +90,7 @@ def test_a_message_answers_no_dialog(crew: Crew) -> None:
     crew.up("--wait")
     done = crew.cwd / "done"
     ask = f"[[ask-tool Bash: touch {done}]]"
-    crew.run("send", "--wait", "a", ask)
+    crew.run("send", "a", ask)
     crew.wait_status(a="blocked")
     out = crew.run("send", "a", "1").stdout
     assert "queued" in out

@@ -51,13 +51,19 @@ def check_everything(crew: Crew, sent: list[str]) -> None:
     assert sorted(agents) == sorted(a["pid"] for a in view["agents"])
     # What was said arrived, once: counted in the conversations themselves.
     heard: Counter[str] = Counter()
+    used: Counter[str] = Counter()
     for path in crew.state.rglob("*.jsonl"):
         for line in path.read_text().splitlines():
             entry = json.loads(line)
             content = entry.get("message", {}).get("content")
             if entry["type"] == "user" and isinstance(content, str):
                 heard[content] += 1
+            if entry["type"] == "assistant":
+                used.update(entry["message"]["usage"])
     assert {text: heard[text] for text in sent} == dict.fromkeys(sent, 1)
+    # And every answer counts, once.
+    tokens = {"input": used["input_tokens"], "output": used["output_tokens"]}
+    crew.wait(lambda v: tokens.items() <= v["usage"].items(), f"the usage {tokens}")
     check_database(crew)
 
 

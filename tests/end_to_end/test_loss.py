@@ -273,7 +273,7 @@ def test_a_hook_script_that_is_gone_harms_nobody(crew: Crew) -> None:
     crew.blueprint(THREE)
     crew.up("--wait")
     settings = crew.state / "settings"
-    for path in settings.iterdir():
+    for path in settings.glob("*.json"):
         data = json.loads(path.read_text())
         text = json.dumps(data).replace("crew-hook", "no-such-hook")
         path.write_text(text)

@@ -24,6 +24,8 @@ _SCALARS: dict[object, st.SearchStrategy[Any]] = {
     float: st.sampled_from([0.0, 1.0, 0.1, -1.5, 1e300, 5e-324, 1763682000.123456, 2.0**53 + 2]),
     bool: st.booleans(),
     type(None): st.none(),
+    # What a CLI is handed on as it stands: JSON.
+    Any: st.sampled_from(["", 1, 0.5, True, None, [], {"a": [{"b": None}]}]),
 }
 
 

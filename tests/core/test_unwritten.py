@@ -1,0 +1,107 @@
+"""A process that is killed between its hook and its transcript takes a message along."""
+
+from typing import Literal
+
+import pytest
+
+from orchestrator.core import events as ev
+from orchestrator.core.effects import JudgeMessage, TypeMessage
+from orchestrator.core.state import MessageState
+from tests.core.worlds import Play, agent_spec, of, running
+
+TEXT = "precious"
+
+
+def sent(play: Play, text: str = TEXT) -> int:
+    """Send a message to `a`, which is ready; its number."""
+    play.give(
+        ev.SendRequested(
+            agent="a", sender="person", text=text, request=text, **play.stamp("person")
+        )
+    )
+    (typed,) = of(play, TypeMessage)
+    number: int = typed.number
+    return number
+
+
+def written(play: Play, text: str = TEXT) -> None:
+    play.give(
+        ev.TranscriptSeen(
+            agent="a",
+            run=play.world.agents["a"].run,
+            prompts=(text,),
+            last_words=None,
+            **play.stamp("transcript"),
+        )
+    )
+
+
+def back(play: Play) -> None:
+    """`a` is killed, started again and ready."""
+    play.exited("a", code=None, signal=9)
+    play.due("restart:a")
+    play.spawned("a", 200, resumed=True)
+    play.status_file("a", "ready")
+
+
+@pytest.fixture
+def play() -> Play:
+    return running(agent_spec("a"))
+
+
+def test_what_only_the_hook_told_of_is_looked_for_after_a_crash(play: Play) -> None:
+    number = sent(play)
+    play.hook("a", "UserPromptSubmit", text=TEXT)
+    assert play.world.messages == {}, "it is delivered"
+    back(play)
+    assert play.world.messages[number].state is MessageState.TYPING
+    play.due(f"receipt:{number}")
+    (judge,) = of(play, JudgeMessage)
+    assert judge.text == TEXT
+
+
+@pytest.mark.parametrize(("verdict", "again"), [("absent", 1), ("taken", 0)])
+def test_it_is_typed_again_only_where_it_is_not_in_the_conversation(
+    play: Play, verdict: Literal["absent", "taken"], again: int
+) -> None:
+    number = sent(play)
+    play.hook("a", "UserPromptSubmit", text=TEXT)
+    back(play)
+    play.due(f"receipt:{number}")
+    play.give(
+        ev.MessageJudged(
+            agent="a",
+            run=play.world.agents["a"].run,
+            number=number,
+            verdict=verdict,
+            **play.stamp("crew"),
+        )
+    )
+    assert [e.text for e in of(play, TypeMessage)] == [TEXT] * again
+    assert bool(play.world.messages) == bool(again)
+
+
+@pytest.mark.parametrize("order", ["hook first", "transcript first"])
+def test_what_its_transcript_has_is_not_doubted(play: Play, order: str) -> None:
+    sent(play)
+    if order == "transcript first":
+        written(play)
+    play.hook("a", "UserPromptSubmit", text=TEXT)
+    if order == "hook first":
+        assert play.world.agents["a"].unwritten
+        written(play)
+    assert play.world.agents["a"].unwritten == ()
+    back(play)
+    assert play.world.messages == {}
+
+
+def test_a_turn_that_is_over_was_written(play: Play) -> None:
+    sent(play)
+    play.hook("a", "UserPromptSubmit", text=TEXT)
+    play.hook("a", "Stop", text="done")
+    assert play.world.agents["a"].unwritten == ()
+
+
+def test_a_prompt_typed_by_hand_is_no_message(play: Play) -> None:
+    play.hook("a", "UserPromptSubmit", text="by hand")
+    assert play.world.agents["a"].unwritten == ()

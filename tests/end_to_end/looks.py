@@ -1,0 +1,83 @@
+"""Looks at a crew of real CLIs, by its socket: a process for each would slow the CLIs down."""
+
+from collections.abc import Callable
+from typing import Any
+
+from orchestrator.client import Client, NotRunning
+from orchestrator.locations import SessionPaths
+from tests.end_to_end.claude_team import Claude
+from tests.end_to_end.conftest import Crew
+from tests.support import wait_until
+
+View = dict[str, Any]
+
+
+def view(crew: Crew) -> View:
+    try:
+        with Client.connect(SessionPaths(crew.state), start=False) as client:
+            found: View = client.request("status")["view"]
+            return found
+    except NotRunning:
+        return crew.view()  # A verb brings the supervisor back.
+
+
+def of(seen: View, agent: str) -> View:
+    found: View = next(a for a in seen["agents"] if a["name"] == agent)
+    return found
+
+
+def wait(crew: Crew, look: Callable[[View], object], what: str, deadline: float = 30) -> View:
+    """Wait until `look(view)` is true; returns that view."""
+    seen: View = {}
+
+    def found() -> object:
+        seen.update(view(crew))
+        return look(seen)
+
+    try:
+        wait_until(found, what, deadline)
+    except AssertionError as error:
+        brief = [(a["name"], a["status"], a["detail"]) for a in seen["agents"]]
+        raise AssertionError(f"{error}: {brief} {seen['messages']}") from None
+    return seen
+
+
+def wait_status(crew: Crew, **statuses: str) -> View:
+    """Wait until agents have these statuses; underscores stand for hyphens in names."""
+    wanted = {name.replace("_", "-"): status for name, status in statuses.items()}
+
+    def look(seen: View) -> bool:
+        return all(of(seen, name)["status"] == status for name, status in wanted.items())
+
+    return wait(crew, look, f"{wanted}")
+
+
+def settled(crew: Crew) -> View:
+    """Wait until everybody is ready and has every message."""
+    return wait(
+        crew,
+        lambda seen: not seen["messages"] and all(a["status"] == "ready" for a in seen["agents"]),
+        "everybody is ready and has every message",
+    )
+
+
+def asked(claude: Claude, agent: str, text: str) -> View:
+    """What the agent asks, once it is about `text` and the screen has shown its choices."""
+
+    def look(seen: View) -> object:
+        ask = of(seen, agent)["ask"]
+        return ask and text in ask["text"] and ask["options"]
+
+    ask: View = of(wait(claude.crew, look, f"{agent} asks: {text}"), agent)["ask"]
+    return ask
+
+
+def up(claude: Claude, blueprint: str) -> None:
+    claude.blueprint(blueprint)
+    claude.crew("up", "--trust", "--wait")
+
+
+def said(claude: Claude, agent: str) -> tuple[str, ...]:
+    """The prompts in the history of the agent's newest request."""
+    conversation = claude.conversation(agent)
+    return next(r for r in claude.api.requests[::-1] if r.conversation == conversation).prompts

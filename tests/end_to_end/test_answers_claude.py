@@ -1,0 +1,87 @@
+"""Dialogs that only the real CLI has: of tools that ask at once, and for an answer in own words."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.end_to_end.claude_team import Claude
+from tests.end_to_end.test_answers import nobody_waits, waiting
+from tests.support import wait_until
+
+ONE = '[[agents]]\nname = "a"\n'
+
+
+@pytest.fixture
+def team(claude: Claude) -> Claude:
+    claude.blueprint(ONE)
+    claude.crew("up", "--trust", "--wait")
+    return claude
+
+
+def asked(team: Claude, text: str) -> dict[str, Any]:
+    """What `a` asks, once it is about `text` and its choices are known."""
+
+    def look(view: dict[str, Any]) -> bool:
+        ask = view["agents"][0]["ask"]
+        return bool(ask and text in ask["text"] and ask["options"])
+
+    view = team.crew.wait(look, f"it asks: {text}")
+    ask: dict[str, Any] = view["agents"][0]["ask"]
+    return ask
+
+
+def results(team: Claude) -> tuple[str, ...]:
+    """What tools gave back, as the newest request has it."""
+    return team.api.requests[-1].results
+
+
+def ready(team: Claude) -> None:
+    team.crew.wait_status(a="ready")
+    nobody_waits(team.crew)
+
+
+def test_tools_that_ask_at_once_are_answered_one_by_one(team: Claude) -> None:
+    for name in ("one", "two"):
+        (team.home / name).write_text(f"this is {name}\n")
+    reads = " ".join(f"[[tool Read: {team.home / name}]]" for name in ("one", "two"))
+    team.crew("send", "a", f"go [[parallel]] {reads} [[say: done]]")
+    first = asked(team, "Read: ")
+    wait_until(lambda: len(waiting(team.crew)) == 2, "both wait")
+    first = asked(team, "Read: ")
+    assert team.crew("answer", "a", "yes").stdout == "answered a: Yes\n"
+    names = {"one", "two"} - {first["text"].rpartition("/")[2]}
+    second = asked(team, f"Read: {team.home / names.pop()}")
+    assert second["hook"] != first["hook"]
+    team.crew("answer", "a", "no", "--because", "that one is private")
+    ready(team)
+    assert len(results(team)) == 2
+    assert "that one is private" in results(team)
+    assert sum("this is " in result for result in results(team)) == 1
+
+
+def test_questions_are_answered_with_choices_and_in_own_words(team: Claude) -> None:
+    questions = [
+        {
+            "question": f"Which {what}?",
+            "header": what,
+            "multiSelect": False,
+            "options": [{"label": one, "description": one}, {"label": other, "description": other}],
+        }
+        for what, one, other in (("colour", "Red", "Blue"), ("size", "Small", "Large"))
+    ]
+    tool = json.dumps({"questions": questions})
+    team.crew("send", "a", f"go [[tool AskUserQuestion {tool}]] [[say: done]]")
+    ask = asked(team, "Which colour?")
+    labels = [option["label"] for option in ask["options"]]
+    assert labels[:2] == ["Red", "Blue"]
+    team.crew("answer", "a", "light green, with 2 dots")
+    ask = asked(team, "Which size?")
+    team.crew("answer", "a", "large")
+    # What was answered is shown once more, to be submitted.
+    team.crew.wait(lambda v: "Submit" in str(v["agents"][0]["ask"]), "it asks whether that is all")
+    team.crew("answer", "a", "yes")
+    ready(team)
+    (result,) = results(team)
+    assert "light green, with 2 dots" in result
+    assert "Large" in result
