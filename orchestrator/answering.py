@@ -6,13 +6,14 @@ moves in one dialog may be a yes in the next.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Literal
 
 from orchestrator.asking import Asking, Decision
 from orchestrator.core import answers
 from orchestrator.core.effects import GiveAnswer
-from orchestrator.core.screen import Look, choose, read
+from orchestrator.core.screen import Look, choose, is_emptied, read
 from orchestrator.core.state import Agent, Ask
 from orchestrator.core.values import value
 from orchestrator.speaking import LOOK_PAUSE, LOOKS, look_for_dialog
@@ -23,6 +24,8 @@ from orchestrator.tmux.control import Control
 SETTLING = 0.3
 # Looks at a dialog that is answered and does not go: a busy machine takes its time.
 PATIENCE = 3 * LOOKS
+# How often a menu is gone through again that has let a key fall.
+TRIES = 2
 NEXT, PREVIOUS, TAKE = "Down", "Up", "Enter"
 
 
@@ -35,6 +38,9 @@ class Outcome:
     refused: str | None = None
     mistake: bool = False
     after: Look | None = None
+
+
+Again = Callable[[Look], Awaitable[Look | None]]
 
 
 class _RefusedError(Exception):
@@ -133,23 +139,21 @@ class _Answer:
             )
         key = choose(look.options, self._words, effect.choice)
         if key is not None:
-            await self._take(look, key)
-        elif (own := answers.own_words(look.options, self._words)) and ask.kind == "question":
-            look = await self._type(look, own)
-        else:
-            listed = ", ".join(f"{key} ({label})" for key, label in look.options)
-            raise _RefusedError(
-                f"{effect.choice!r} is no choice of {effect.agent}'s: {listed or 'none is shown'}",
-                mistake=bool(look.options),
-            )
-        return await self._gone(look)
+            return await self._take(look, key)
+        if (own := answers.own_words(look.options, self._words)) and ask.kind == "question":
+            return await self._gone(await self._type(look, own))
+        listed = ", ".join(f"{key} ({label})" for key, label in look.options)
+        raise _RefusedError(
+            f"{effect.choice!r} is no choice of {effect.agent}'s: {listed or 'none is shown'}",
+            mistake=bool(look.options),
+        )
 
-    async def _take(self, look: Look, key: str) -> None:
+    async def _take(self, look: Look, key: str, tries: int = TRIES) -> Look | None:
         if not look.menu:
             await self._keys(key)
-            return
+            return await self._gone(look)
         place, cursor = _place(look, key), look.cursor
-        for _ in look.options:
+        for _ in (*look.options, "a key that it did not take"):
             if cursor in (None, place):
                 break
             await self._keys(NEXT if cursor < place else PREVIOUS)
@@ -160,14 +164,23 @@ class _Answer:
                 f"look at it with `crew attach {self._effect.agent}`"
             )
         await self._keys(TAKE)
+        return await self._gone(
+            look, partial(self._take, key=key, tries=tries - 1) if tries else None
+        )
 
     async def _moved(self, look: Look, cursor: int) -> int | None:
-        """Where the mark is after a key."""
+        """Where the mark is after a key: where it was, if the dialog did not take the key."""
+        emptied = False
         for _ in range(LOOKS):
             await asyncio.sleep(LOOK_PAUSE)
-            now = (await self._still(look)).cursor
-            if now != cursor:
-                return now
+            now = await self._still(look)
+            if is_emptied(now, look):
+                emptied = True
+            elif emptied:
+                await asyncio.sleep(SETTLING)
+                return now.cursor
+            elif now.cursor != cursor:
+                return now.cursor
         return None
 
     async def _type(self, look: Look, key: str) -> Look:
@@ -213,7 +226,7 @@ class _Answer:
             raise _RefusedError(f"the screen of {self._effect.agent} could not be read")
         if now.status != "blocked":
             raise self._over()
-        if _seen(now) != _seen(look):
+        if _seen(now) != _seen(look) and not is_emptied(now, look):
             raise _RefusedError(self._other(now.text), look=now)
         return now
 
@@ -229,8 +242,12 @@ class _Answer:
                 break
         return look
 
-    async def _gone(self, before: Look | None) -> Look | None:
-        """Wait until the dialog has gone, and the world knows; returns the one that came next."""
+    async def _gone(self, before: Look | None, again: Again | None = None) -> Look | None:
+        """Wait until the dialog has gone, and the world knows; returns the one that came next.
+
+        `again`: how to go on where it is seen to have let the key fall.
+        """
+        emptied = False
         # Where it was not on the screen, what the agent tells of itself is all there is.
         gone = before is None or before.status != "blocked"
         for number in range(PATIENCE):
@@ -238,10 +255,18 @@ class _Answer:
                 return None
             await asyncio.sleep(LOOK_PAUSE)
             now = await self._look()
+            if now is not None and before is not None and is_emptied(now, before):
+                emptied = True
+                continue
             if now is not None and before is not None and _seen(now) != _seen(before):
                 gone = True
                 if now.status == "blocked":
-                    return now
+                    if now.options:
+                        return now
+                    continue  # They are drawn a moment later.
+            elif now is not None and emptied and again is not None:
+                await asyncio.sleep(SETTLING)
+                return await again(now)
             try:
                 self._asked()
             except _RefusedError:

@@ -17,7 +17,7 @@ PAUSE = 0.05
 LOOKS, DOUBTFUL = 60, 20
 PRESSES = 3
 # Looks at a screen without a turn that are enough: what is put back may be drawn a moment later.
-CALM = 3
+CALM = 8
 # Times that an input line is cleared.
 CLEARS = 3
 WORK = ("working", "blocked", "limited")

@@ -16,7 +16,7 @@ from orchestrator import launching
 from orchestrator.core import views
 from orchestrator.core.events import DeadlinePassed, ProcessExited
 from orchestrator.core.reports import in_first_run
-from orchestrator.core.screen import Look, read
+from orchestrator.core.screen import Look, is_emptied, read
 from orchestrator.core.spec import CliSpec
 from orchestrator.core.state import NEEDS_HUMAN, Agent, Process, Source, Status, World
 from orchestrator.errors import TmuxError, TmuxGone
@@ -245,6 +245,9 @@ class Watchers:
         # What stands in the input line is no status: each key would be an event.
         look = replace(read(lines, cli.screen), draft=None)
         if look.status == "blocked" and not look.options and not reads_screen(cli):
+            told = self._looks.get(name)
+            if told is not None and told[0] == agent.run and is_emptied(look, told[1]):
+                return
             if name in self._undrawn and self._undrawn[name][0] == look:
                 return
             self._drawn(name)

@@ -39,7 +39,7 @@ MUTATIONS = (
     Mutation(
         "a late report changes nothing that is newer",
         "core/reports.py",
-        "if event.mono < agent.evidence.mono:",
+        "if event.mono < agent.evidence.mono and not _is_first(agent, event):",
         "if False:",
         REPORTS,
         "any_order",

@@ -170,7 +170,7 @@ def first_words(step: Step, event: Event, agent: Agent, *, resumed: bool) -> Age
         say(receipts.BLUEPRINT, agent.spec.prompt, "prompt")
     elif agent.begun and resumed and agent.cut and agent.spec.resume_prompt:
         say(receipts.BLUEPRINT, agent.spec.resume_prompt, "resume")
-    elif agent.begun and not resumed and agent.turns:
+    elif agent.begun and not resumed and agent.turns > len(agent.unwritten):
         say(
             receipts.CREW,
             "Your earlier conversation could not be resumed: its transcript is gone or damaged. "

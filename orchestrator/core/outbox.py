@@ -68,8 +68,10 @@ def pump(step: Step, event: Event, name: str) -> None:
         return
     under_way = step.messages_to(name, MessageState.TYPING)
     for message in under_way:
-        if f"receipt:{message.number}" not in step.world.deadlines:
-            # It was due while the agent was away: now it can be asked for.
+        due = step.world.deadlines.get(f"receipt:{message.number}")
+        # It was due while the agent was away, or what would confirm it has gone with its process:
+        # now it can be asked for.
+        if due is None or (message.run != agent.run and due > event.mono + HELD):
             step.deadline(f"receipt:{message.number}", event.mono + HELD)
     if under_way or f"held:{name}" in step.world.deadlines:
         return

@@ -258,16 +258,19 @@ def _late_end(step: Step, event: AnyEvent, agent: Agent, reading: Reading) -> No
 
 
 def _late_ask(step: Step, event: AnyEvent, agent: Agent, reading: Reading) -> None:
-    """The hook of a request that the status file told first: it says what is asked."""
+    """The hook of a request that was read behind what came after it.
+
+    The status file told of the same dialog, and this says what is asked. Or another tool asked at
+    the same time, and this one waits behind it.
+    """
     ask, known = reading.ask, agent.ask
-    if (
-        ask is not None
-        and ask.hook is not None
-        and known is not None
-        and known.tool is None
-        and agent.evidence.source == "status"
-        and event.mono >= agent.evidence.mono - ASKED_BEFORE
-    ):
+    if ask is None or ask.hook is None or known is None:
+        return
+    if event.mono < agent.evidence.mono - ASKED_BEFORE:
+        return
+    if known.hook is not None:
+        step.put(replace(agent, behind=(*agent.behind, ask)))
+    elif known.tool is None and agent.evidence.source == "status":
         ask = replace(ask, options=known.options or ask.options, shown=known.shown)
         step.put(replace(agent, ask=ask, detail=_cut(_asks(ask))))
 

@@ -198,6 +198,16 @@ def _text(above: Sequence[str]) -> str:
     return "\n".join(text for line in lines if (text := BOX.sub("", line).strip()))
 
 
+def is_emptied(now: Look, before: Look) -> bool:
+    """Whether it is the same dialog, which shows no choices just now.
+
+    Some dialogs answer so to a key that may have been meant for what was there before: they let it
+    fall, and take one half a second later. What stands there of the choices may be read as text.
+    """
+    same = now.status == before.status == "blocked" and now.text.startswith(before.text)
+    return same and bool(before.options) and not now.options
+
+
 def choose(
     options: Sequence[tuple[str, str]], answers: Mapping[str, str], choice: str
 ) -> str | None:

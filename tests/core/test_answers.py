@@ -224,6 +224,18 @@ def test_what_waits_behind_is_forgotten_when_nothing_is_asked() -> None:
     assert (play.status("a"), play.world.agents["a"].behind) == ("ready", ())
 
 
+@pytest.mark.parametrize(("before", "waits"), [(0.013, True), (5.0, False)])
+def test_requests_of_one_moment_may_be_read_in_any_order(before: float, waits: bool) -> None:
+    play = running(agent_spec("a"))
+    play.now += 10
+    play.hook("a", "UserPromptSubmit", text="go")
+    play.hook("a", "PermissionRequest", tool="Read", argument="x", key="k-x")
+    at = play.now - 1 - before
+    play.hook("a", "PermissionRequest", at, tool="Read", argument="y", key="k-y")
+    behind = [one.text for one in play.world.agents["a"].behind]
+    assert (current(play), behind) == ("Read: x", ["Read: y"] if waits else [])
+
+
 def test_another_tool_of_the_same_moment_ends_no_question() -> None:
     """It begins beside the one that asks; the status file is read a moment later."""
     play = running(agent_spec("a"))

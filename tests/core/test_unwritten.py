@@ -105,3 +105,29 @@ def test_a_turn_that_is_over_was_written(play: Play) -> None:
 def test_a_prompt_typed_by_hand_is_no_message(play: Play) -> None:
     play.hook("a", "UserPromptSubmit", text="by hand")
     assert play.world.agents["a"].unwritten == ()
+
+
+def test_what_was_typed_into_a_process_that_is_gone_is_looked_for_soon(play: Play) -> None:
+    """Nothing can confirm it any more but the conversation."""
+    number = sent(play)
+    back(play)
+    assert play.world.deadlines[f"receipt:{number}"] - play.now < 2.0
+    play.due(f"receipt:{number}")
+    assert of(play, JudgeMessage)
+
+
+@pytest.mark.parametrize(("turns", "notes"), [(0, 0), (1, 1)])
+def test_who_has_lost_nothing_but_it_is_told_of_no_loss(play: Play, turns: int, notes: int) -> None:
+    """The conversation was to begin with it, and will."""
+    for _ in range(turns):
+        play.hook("a", "UserPromptSubmit", text="by hand")
+        play.hook("a", "Stop")
+    number = sent(play)
+    play.hook("a", "UserPromptSubmit", text=TEXT)
+    play.exited("a", code=None, signal=9)
+    play.due("restart:a")
+    play.spawned("a", 200, resumed=False)
+    assert [m.sender for m in play.world.messages.values() if m.number != number] == (
+        ["crew"] * notes
+    )
+    assert number in play.world.messages

@@ -128,6 +128,17 @@ async def test_a_first_run_dialog_is_answered_with_a_word(control: Control, home
     assert (outcome.after.text, len(outcome.after.options)) == ("Next?", 5)
 
 
+@pytest.mark.parametrize("choice", ["no", "yes"])
+async def test_a_first_key_that_is_let_fall_is_pressed_again(
+    control: Control, home: Path, choice: str
+) -> None:
+    """The key may have been meant for what was there before the dialog."""
+    shown = await showing(control, home, {**TRUST, "guarded": 0.4})
+    outcome = await shown.answer(choice)
+    assert (outcome.by, outcome.refused, outcome.after) == ("keys", None, None)
+    assert shown.chosen() == [[int(choice == "yes"), ""]]
+
+
 async def test_enter_is_not_pressed_where_the_mark_does_not_move(
     control: Control, home: Path
 ) -> None:

@@ -6,6 +6,7 @@ dialogs.py PLAN RESULT: PLAN is a JSON list of dialogs, {"text", "options", "foo
     "cursor"  the option that is marked first
     "own"     the option where a text is typed
     "deaf"    seconds after it was drawn in which keys are lost
+    "guarded" the first key is let fall, and there is no mark for so many seconds
     "stuck"   the mark does not move
     "jumps"   the next dialog comes at the first key, whatever it is
     "plain"   the marked option is not marked
@@ -32,13 +33,16 @@ class Dialog:
         self.cursor = plan.get("cursor", 0)
         self.typed = ""
         self.drawn = time.monotonic()
+        self.guard = plan.get("guarded", 0.0)
+        self.emptied = 0.0
         # (place of the option, what was typed there), once it is answered
         self.answer: tuple[object, str] | None = None
 
     def draw(self) -> None:
         rows = ["─" * 40, *(f" {line}" for line in self.plan["text"].split("\n")), ""]
         for place, label in enumerate(self.plan["options"]):
-            mark = "❯" if place == self.cursor and not self.plan.get("plain") else " "
+            plain = self.plan.get("plain") or time.monotonic() < self.emptied
+            mark = "❯" if place == self.cursor and not plain else " "
             key = f"{place + 1}. " if self.plan.get("keys") else ""
             own = place == self.plan.get("own") and self.typed
             rows.append(f" {mark} {key}{self.typed if own else label}")
@@ -48,7 +52,9 @@ class Dialog:
     def press(self, data: bytes) -> None:
         if time.monotonic() - self.drawn < self.plan.get("deaf", 0):
             return
-        if self.plan.get("jumps"):
+        if self.guard or time.monotonic() < self.emptied:
+            self.emptied, self.guard = time.monotonic() + self.guard, 0
+        elif self.plan.get("jumps"):
             self.answer = ("nothing", "")
         elif data in KEYS and not self.plan.get("stuck"):
             last = len(self.plan["options"]) - 1
@@ -72,6 +78,10 @@ with Path(sys.argv[2]).open("w", buffering=1) as result:
         dialog = Dialog(plan)
         while dialog.answer is None:
             dialog.draw()
+            if time.monotonic() < dialog.emptied:
+                select.select([0], [], [], dialog.emptied - time.monotonic())
+                if not select.select([0], [], [], 0)[0]:
+                    continue
             data = os.read(0, 65536)
             # A key of several bytes, or one after the other: tmux writes each whole.
             dialog.press(data)

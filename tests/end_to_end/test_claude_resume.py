@@ -1,0 +1,244 @@
+"""Real CLIs are killed in every way: the same conversation is back, and has one writer."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.counts import measured
+from tests.end_to_end import faults
+from tests.end_to_end.claude_team import Claude
+from tests.end_to_end.conftest import CREW
+from tests.end_to_end.looks import of, said, settled, up, view, wait, wait_status
+from tests.end_to_end.writers import Writers
+from tests.support import alive, wait_until
+
+GO = "go on with it"
+AGENT = """
+[[agents]]
+name = "{}"
+resume_prompt = "go on with it"
+restart = {{ backoff = 0.05, backoff_max = 0.1, limit = 100 }}
+"""
+BOSS, WORKER = AGENT.format("boss"), AGENT.format("worker-1")
+
+
+@contextmanager
+def replaced(claude: Claude, agent: str = "boss") -> Iterator[int]:
+    """What happens inside ends the agent's process; waits until another one is ready."""
+    pid = of(view(claude.crew), agent)["pid"]
+    yield pid
+
+    def look(seen: dict[str, object]) -> bool:
+        now = of(seen, agent)
+        return now["pid"] not in (None, pid) and now["status"] in ("ready", "working")
+
+    wait(claude.crew, look, f"{agent} is back")
+    assert not alive(pid)
+
+
+def cut(claude: Claude, prompt: str) -> str:
+    """Begin a turn of `boss` that stands in the middle of its answer; the whole prompt."""
+    text = f"{prompt} [[say: half of it]] [[hold {prompt}]]"
+    claude.crew("send", "boss", text)
+    claude.api.wait_held(prompt)
+    transcript = Path(of(wait_status(claude.crew, boss="working"), "boss")["transcript"])
+    # The CLI asks for the answer before it writes the question down.
+    wait_until(lambda: text in transcript.read_text(), "the prompt is in the transcript")
+    return text
+
+
+def gone_on(claude: Claude, *history: str) -> None:
+    """The turn that was cut is gone on with, by one that knows all of this."""
+    whole = (*history, GO)
+    claude.api.wait_for(lambda r: r.prompts == whole and r.status, f"{whole}")
+    settled(claude.crew)
+
+
+def test_a_cli_is_killed_at_every_stage_of_its_life(claude: Claude) -> None:
+    writers = Writers(claude.crew)
+    slow = claude.home / "slow"
+    # A hook of the person's own, beside ours: as long as it runs the CLI writes nothing down.
+    own = {"type": "command", "command": f"while [ -e {slow} ]; do sleep 0.1; done"}
+    (claude.home / ".claude").mkdir()
+    settings = json.dumps({"hooks": {"UserPromptSubmit": [{"hooks": [own]}]}})
+    (claude.home / ".claude/settings.json").write_text(settings)
+    up(claude, BOSS)
+    crew = claude.crew
+    conversation = claude.conversation("boss")
+
+    with replaced(claude) as pid:  # before its first prompt: there is no conversation yet
+        faults.kill(pid)
+    settled(crew)
+    assert "No conversation" not in claude.pane("boss")
+    crew("send", "--wait", "boss", "first")
+    settled(crew)
+    with replaced(claude) as pid:  # at rest
+        faults.kill(pid)
+    crew("send", "--wait", "boss", "second")
+    settled(crew)
+    assert said(claude, "boss") == ("first", "second")
+    history = ["first", "second"]
+    for number in (signal.SIGKILL, signal.SIGTERM):  # in the middle of an answer
+        history.append(cut(claude, number.name))
+        with replaced(claude) as pid:
+            os.kill(pid, number)
+        gone_on(claude, *history)
+        history.append(GO)
+    assert claude.conversation("boss") == conversation
+
+    slow.touch()  # what its hook told of is not written down yet
+    assert "delivered" in crew("send", "boss", "third").stdout
+    with replaced(claude) as pid:
+        faults.kill(pid)
+        slow.unlink()
+    claude.api.wait_for(lambda r: "third" in r.prompts and r.status, "it is not lost")
+    settled(crew)
+    assert Counter(said(claude, "boss"))["third"] == 1
+    assert said(claude, "boss")[: len(history)] == tuple(history)
+    assert writers.starts()[1][0] == "--session-id"
+    assert {option for option, _ in writers.starts()[2:]} == {"--resume"}
+    assert {each for _, each in writers.starts()} == {conversation}
+    assert writers.others() == []
+
+
+@pytest.mark.parametrize("how", ["deleted", "emptied"])
+def test_a_transcript_that_is_lost_is_said_aloud(claude: Claude, how: str) -> None:
+    """By hand, or by a power cut: who starts afresh is told so, and so is the person."""
+    up(claude, BOSS)
+    crew = claude.crew
+    crew("send", "--wait", "boss", "first")
+    settled(crew)
+    transcript = Path(of(view(crew), "boss")["transcript"])
+    conversation = claude.conversation("boss")
+    with replaced(claude) as pid:
+        os.kill(pid, signal.SIGSTOP)
+        if how == "deleted":
+            transcript.unlink()
+        else:
+            transcript.write_bytes(b"")
+        faults.kill(pid)
+    told = claude.api.wait_for(lambda r: "could not be resumed" in r.newest, "it is told")
+    assert len(told.prompts) == 1
+    settled(crew)
+    assert (claude.conversation("boss") == conversation) == (how == "deleted")
+    assert "could not be resumed" in crew("events").stdout
+    assert "fresh conversation" in (crew.state / "supervisor.log").read_text()
+    assert of(view(crew), "boss")["run"] == 2
+
+
+def test_everything_around_the_clis_is_lost(claude: Claude) -> None:
+    """The tmux server, the machine, the session by a person's will: each in a turn."""
+    writers = Writers(claude.crew)
+    up(claude, BOSS + WORKER)
+    crew = claude.crew
+    crew("send", "worker-1", "remember")
+    settled(crew)
+    before = {a["name"]: a["conversation"] for a in view(crew)["agents"]}
+    worker = of(view(crew), "worker-1")["pid"]
+
+    history = [cut(claude, "tmux")]
+    crew("send", "boss", "waits")
+    server = view(crew)["server"]
+    os.kill(worker, signal.SIGSTOP)  # this one outlives its terminal
+    started = time.monotonic()
+    os.kill(server, signal.SIGKILL)
+    wait(crew, lambda seen: seen["server"] not in (None, server), "another server")
+    claude.api.wait_for(lambda r: r.prompts == (*history, GO, "waits"), "what waited, after it")
+    settled(crew)
+    measured("tmux killed: 2 real CLIs back, and one goes on", time.monotonic() - started, "s")
+    assert not alive(worker)
+    history += [GO, "waits"]
+
+    history.append(cut(claude, "power"))
+    crew.kill_all()
+    crew.env["CREW_BOOT_ID"] = "00000000-0000-4000-8000-000000000001"
+    crew("restore")
+    gone_on(claude, *history)
+    history += [GO, cut(claude, "restart")]
+    crew("restart", "boss")
+    gone_on(claude, *history)
+    history += [GO, cut(claude, "down")]
+    crew("down")
+    assert crew.processes() == []
+    crew("restore")
+    gone_on(claude, *history)
+
+    # Who was at rest was told nothing.
+    crew("send", "--wait", "worker-1", "and now")
+    settled(crew)
+    assert said(claude, "worker-1") == ("remember", "and now")
+    assert {a["name"]: a["conversation"] for a in view(crew)["agents"]} == before
+    assert [option for option, _ in writers.starts()].count("--session-id") == 2
+    assert len(writers.starts()) == 2 + 2 + 2 + 1 + 2
+    assert writers.others() == []
+
+
+def test_the_supervisor_is_killed_in_the_middle_of_a_turn(claude: Claude) -> None:
+    up(claude, BOSS)
+    crew = claude.crew
+    pid = of(view(crew), "boss")["pid"]
+    text = cut(claude, "turn")
+    crew("send", "boss", "waits")
+    faults.kill(crew.supervisor())
+    claude.api.release("turn")
+    claude.api.wait_for(lambda r: r.newest == text and r.status, "the turn goes on by itself")
+    settled(crew)
+    agent = of(view(crew), "boss")
+    assert (agent["pid"], agent["run"], agent["detail"]) == (pid, 1, "ok: waits")
+    assert claude.api.prompts() == (text, "waits")
+    hooks = [e["hook"] for e in faults.journal(crew, "hook_received")]
+    assert (hooks.count("UserPromptSubmit"), hooks.count("Stop")) == (2, 2)
+
+
+@pytest.mark.timeout(400)
+def test_kills_at_random_instants_of_a_turn(
+    claude: Claude, count: Callable[[str, int, int], int]
+) -> None:
+    """Whatever was sent is in the conversation once, and nothing of it goes missing."""
+    rounds = count("kill -9 of a real CLI at a random instant of a turn", 2, 20)
+    rng = random.Random(7)
+    writers = Writers(claude.crew)
+    allowed = '[agents.permissions]\nallow = ["Bash(echo:*)"]\n'
+    up(claude, BOSS + allowed)
+    crew = claude.crew
+    sent: list[str] = []
+    for n in range(rounds):
+        sent.append(f"{n} [[tool Bash: echo {n}]] [[say: so]] [[sleep 0.2]] [[say: far]]")
+        sender = subprocess.Popen(
+            [str(CREW), "send", "boss", sent[-1]],
+            env=crew.env,
+            cwd=crew.cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        with replaced(claude) as pid:
+            end = time.monotonic() + rng.random() * 1.5
+            # Not a wait for something: the instant of the kill is what is drawn here.
+            while time.monotonic() < end:
+                pass
+            faults.kill(pid)
+        _, err = sender.communicate(timeout=60)
+        assert sender.returncode == 0, err
+        # So many deaths in a short time would pause the session: a person says that it is well.
+        crew("up", "--trust")
+        wait(crew, lambda seen: not seen["messages"], "every message is delivered", 90)
+        settled(crew)
+        history = [prompt for prompt in said(claude, "boss") if prompt != GO]
+        assert history == sent, f"after round {n}"
+    crew("send", "--wait", "boss", "the last")
+    settled(crew)
+    assert [prompt for prompt in said(claude, "boss") if prompt != GO] == [*sent, "the last"]
+    assert len({conversation for _, conversation in writers.starts()}) == 1
+    assert len(writers.starts()) == rounds + 1
+    assert writers.others() == []
