@@ -46,6 +46,8 @@ def agent(name: str, status: str = "ready", **more: Any) -> Json:
         "pid": 4242,
         "pane": "%1",
         "conversation": "c-1",
+        "transcript": None,
+        "dialect": None,
         "run": 1,
         "ask": None,
         "exit": None,

@@ -7,7 +7,7 @@ as seen with the Claude CLI 2.1.329 (`tests/core/test_receipts.py` has what came
     ------------------------------------    -----------------------------------------------------
     a tab                                   four blanks
     blanks and line ends behind the text    nothing
-    more than 800 characters, 5 lines       the same between <pasted_content id="..."> and its end
+    more than 800 characters, 4 lines       the same between <pasted_content id="..."> and its end
     such a mark in the text itself          <\\pasted_content ...>
     line and paragraph separators           a line end
     letters and marks of their own          the letter that they make together (NFC)
@@ -17,13 +17,16 @@ as seen with the Claude CLI 2.1.329 (`tests/core/test_receipts.py` has what came
     while it works                          a queue-operation line; its hook at once; then a line
                                             of its own, one with others, or an attachment
 
-A slash command or a line for its shell is neither told by a hook nor by a transcript: `is_command`.
+A slash command, a line for its shell, or a word that makes it leave is neither told by a hook nor
+by a transcript: `is_command`.
 """
 
 import re
 import unicodedata
+from typing import TYPE_CHECKING
 
-from orchestrator.core.spec import CliSpec
+if TYPE_CHECKING:
+    from orchestrator.core.spec import CliSpec
 
 PERSON = "person"
 BLUEPRINT = "blueprint"
@@ -46,9 +49,11 @@ _INVISIBLE = re.compile(
 _DIRECTION = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 # What stands in the input line for a long paste.
 _PASTED = re.compile(r"\[Pasted text #\d+(?: \+(?P<lines>\d+) lines?)?\]")
-_PASTED_LENGTH, _PASTED_LINES = 800, 4
+_PASTED_LENGTH, _PASTED_LINES = 800, 3
 # A second slash in the first word makes it the path of a file.
 _COMMAND = re.compile(r"\s*/(?![^\s/]*/)")
+# Words that make it leave, as `/exit` does, where they are the whole text.
+_LEAVE = frozenset({"exit", "quit", ":q", ":q!", ":wq", ":wq!"})
 
 
 def framed(number: int, sender: str, text: str) -> str:
@@ -58,7 +63,7 @@ def framed(number: int, sender: str, text: str) -> str:
     return f"{FRAME}{number} from {sender}]\n{text}"
 
 
-def typed(text: str, cli: CliSpec) -> str:
+def typed(text: str, cli: "CliSpec") -> str:
     """What is typed so that `text` arrives. A CLI without hooks is no agent's: it takes all."""
     if cli.hooks is None:
         return text
@@ -69,7 +74,8 @@ def typed(text: str, cli: CliSpec) -> str:
 
 def is_command(text: str) -> bool:
     """Whether the CLI takes this for an order to itself, of which no hook or transcript tells."""
-    return is_for_shell(text) or _COMMAND.match(_visible(text)) is not None
+    seen = _visible(text)
+    return is_for_shell(text) or _COMMAND.match(seen) is not None or seen.strip() in _LEAVE
 
 
 def is_for_shell(text: str) -> bool:
@@ -101,7 +107,7 @@ def is_receipt(sent: str, prompt: str) -> bool:
     """
     if sent.startswith(FRAME):
         head = comparable(sent.split("\n", 1)[0])
-        return any(comparable(line) == head for line in prompt.split("\n") if FRAME in line)
+        return any(comparable(line) == head for line in prompt.split("\n") if FRAME.strip() in line)
     ours, got = comparable(sent), comparable(prompt)
     if ours == got:
         return True

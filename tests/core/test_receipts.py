@@ -26,7 +26,7 @@ SEEN = {
         LONG,
         f'\n\n<pasted_content id="0de4">\n{LONG}\n</pasted_content id="0de4">\n',
     ),
-    "5 lines and more": (
+    "4 lines and more": (
         SIX,
         f'\n\n<pasted_content id="0de4">\n{SIX}\n</pasted_content id="0de4">\n',
     ),
@@ -61,7 +61,7 @@ SEEN = {
 def test_what_came_back_from_the_claude_cli_is_a_receipt(sent: str, prompt: str) -> None:
     assert is_receipt(sent, prompt)
     assert is_receipt(framed(7, "boss", sent), framed(7, "boss", prompt))
-    others = [p for other, (s, p) in SEEN.items() if s != sent and "5 lines" not in other]
+    others = [p for other, (s, p) in SEEN.items() if s != sent and "4 lines" not in other]
     assert sum(is_receipt(sent, p) for p in others) <= (sent == SIX)
 
 
@@ -110,13 +110,26 @@ def test_a_shell_is_typed_what_was_said() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["/clear", " /help", "\n/compact now", "/nosuch thing", "!ls", "\u200b!ls", "\ufeff/x"]
+    "text",
+    [
+        "/clear",
+        " /help",
+        "\n/compact now",
+        "/nosuch thing",
+        "!ls",
+        "\u200b!ls",
+        "\ufeff/x",
+        "exit",
+        " :q!\n",
+    ],
 )
 def test_an_order_to_the_cli_itself(text: str) -> None:
     assert is_command(text)
 
 
-@pytest.mark.parametrize("text", ["/tmp/path is full", "/a/b", " !ls", "a /clear", "a!", ""])
+@pytest.mark.parametrize(
+    "text", ["/tmp/path is full", "/a/b", " !ls", "a /clear", "a!", "", "Exit", "exit now"]
+)
 def test_no_order_to_the_cli(text: str) -> None:
     assert not is_command(text)
 
@@ -157,6 +170,8 @@ def test_a_draft_of_a_text_of_which_only_the_beginning_is_known() -> None:
 
 def test_a_long_paste_is_shown_as_a_placeholder() -> None:
     assert is_draft_of("[Pasted text #2 +5 lines]", SIX)
+    assert is_draft_of("[Pasted text #1 +3 lines]", "1\n2\n3\n4")
+    assert not is_draft_of("[Pasted text #1 +2 lines]", "1\n2\n3"), "shown as it is"
     assert is_draft_of("[Pasted text #3]", LONG)
     assert not is_draft_of("[Pasted text #2 +6 lines]", SIX)
     assert not is_draft_of("[Pasted text #3]", "short")
