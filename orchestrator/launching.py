@@ -102,7 +102,8 @@ def _config(
 ) -> str | None:
     """The directory where the CLI keeps its own files."""
     if cli.config_env and environ.get(cli.config_env):
-        return environ[cli.config_env]
+        # As the CLI itself takes it: from where it runs.
+        return os.path.join(known["root"] or "/", environ[cli.config_env])  # noqa: PTH118 - a string
     if cli.config_dir is None:
         return None
     directory = _fill(cli.config_dir, known)

@@ -18,6 +18,9 @@ from orchestrator.core.step import Step
 
 # Seconds. A receipt normally takes 30 to 90 ms; a loaded machine and a 500 kB paste take seconds.
 RECEIPT = 30.0
+# Seconds that a status file may be behind the hook of a turn's end. Until then the turn is not over
+# in the CLI: a text goes into its own queue, from which it may come after a later one.
+ENDING = 0.5
 # How long a held message waits before the pane is looked at again: doubled each time.
 HELD, HELD_MAX = 1.0, 30.0
 # After a crash of the supervisor the spool is read first, which takes well under a second.
@@ -79,6 +82,11 @@ def pump(step: Step, event: Event, name: str) -> None:
     team = step.world.team
     if not queued or team is None:
         return
+    cli = team.clis[agent.spec.cli]
+    told, ended = agent.evidence.source, agent.evidence.mono
+    if cli.status_file is not None and told == "hook" and event.mono - ended < ENDING:
+        step.deadline(f"ending:{name}", ended + ENDING)
+        return
     message = _change(
         step,
         queued[0],
@@ -89,7 +97,6 @@ def pump(step: Step, event: Event, name: str) -> None:
         detail="",
     )
     step.deadline(f"receipt:{message.number}", event.mono + RECEIPT)
-    cli = team.clis[agent.spec.cli]
     step.do(
         TypeMessage(
             agent=name,

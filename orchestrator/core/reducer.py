@@ -403,7 +403,7 @@ def _deadline(step: Step, event: DeadlinePassed) -> None:
                 agents.start(step, event, who)
         case "receipt":
             outbox.receipt_due(step, event, int(who))
-        case "held":
+        case "held" | "ending":
             outbox.pump(step, event, who)
         case "server":
             agents.launch_waiting(step, event)

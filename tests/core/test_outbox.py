@@ -43,7 +43,19 @@ def test_one_at_a_time_and_only_to_a_ready_agent() -> None:
     play.hook("a", "UserPromptSubmit", text="one")
     assert of(play, ef.TypeMessage) == []
     play.hook("a", "Stop")
+    assert of(play, ef.TypeMessage) == [], "in the CLI the turn is not over yet"
+    play.status_file("a", "ready")
     assert [t.text for t in of(play, ef.TypeMessage)] == ["two"]
+
+
+def test_a_status_file_that_does_not_tell_of_the_end_is_waited_for_a_moment() -> None:
+    play = running(agent_spec("a"))
+    play.hook("a", "UserPromptSubmit", text="by hand")
+    send(play, "one")
+    play.hook("a", "Stop")
+    assert of(play, ef.TypeMessage) == []
+    play.due("ending:a")
+    assert [t.text for t in of(play, ef.TypeMessage)] == ["one"]
 
 
 def test_nothing_is_typed_to_who_works_or_asks() -> None:

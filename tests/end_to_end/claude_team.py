@@ -68,7 +68,7 @@ class Claude:
         """
         home = self.home / "bare"
         project = home / "project"
-        project.mkdir(parents=True)
+        project.mkdir(parents=True, exist_ok=True)
         prepare(home, project)
         command = ["tmux", "-S", str(home / "tmux.sock"), "-f", "/dev/null"]
         run = partial(
