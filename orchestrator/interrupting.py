@@ -18,8 +18,8 @@ LOOKS, DOUBTFUL = 60, 20
 PRESSES = 3
 # Looks at a screen without a turn that are enough: what is put back may be drawn a moment later.
 CALM = 8
-# Times that an input line is cleared.
-CLEARS = 3
+# Times that the clearing keys are pressed: they may take a row at a time. Looks after each.
+CLEARS, CLEARED = 12, 6
 WORK = ("working", "blocked", "limited")
 
 
@@ -118,10 +118,9 @@ class _Interrupt:
     async def _clear(self) -> bool:
         """Empty the input line of the prompt that stands there; whether it is empty now."""
         for _ in range(CLEARS):
-            # Pressed on an empty line these keys may mean something else: to leave, for one.
             await self._press(self._cli.keys.clear)
             look = None
-            for _ in range(DOUBTFUL):
+            for _ in range(CLEARED):
                 await asyncio.sleep(PAUSE)
                 look, _ = await self._look()
                 if look is not None and look.draft == "":

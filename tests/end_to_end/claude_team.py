@@ -25,6 +25,8 @@ root = "."
 cli = "claude"
 
 """
+# Seconds: twice those in which the CLI drops keys.
+STOOD = 0.4
 # A CLI with nothing of ours, but the renderer and the mode that ours are started with.
 BARE = 'exec claude --permission-mode default --settings \'{"tui": "default"}\''
 
@@ -60,6 +62,20 @@ class Claude:
     def keys(self, agent: str, *keys: str) -> None:
         """What a person types into the pane, past everything of ours; names as tmux has them."""
         self.crew.tmux("send-keys", "-t", self.crew.agent(agent)["pane"], *keys)
+
+    def press(self, agent: str, *keys: str) -> None:
+        """`keys`, to a screen that has stood: a dialog drops what is typed as it is drawn."""
+        seen, since = self.pane(agent), time.monotonic()
+
+        def stands() -> bool:
+            nonlocal seen, since
+            now = self.pane(agent)
+            if now != seen:
+                seen, since = now, time.monotonic()
+            return time.monotonic() - since > STOOD
+
+        wait_until(stands, "the screen stands still")
+        self.keys(agent, *keys)
 
     def bare(self, n: int, deadline: float = 60) -> float:
         """Start `n` CLIs at once, without us; the seconds until each of them says that it is idle.

