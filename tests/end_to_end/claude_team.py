@@ -12,7 +12,7 @@ import pytest
 
 from tests.claude.api import MessagesApi
 from tests.claude.home import environment, prepare
-from tests.support import alive, end, wait_until
+from tests.support import wait_until
 
 if TYPE_CHECKING:
     from tests.end_to_end.conftest import Crew
@@ -108,9 +108,8 @@ class Claude:
             return time.perf_counter() - began
         finally:
             run([*command, "kill-server"], check=False)
-            for pid in pids:
-                end(pid)
-            wait_until(lambda: not any(map(alive, pids)), "the bare CLIs have ended")
+            # What they have started themselves outlives them for a moment, or for good.
+            type(self.crew)(home, project).kill_all()
 
 
 def _idle(status: Path) -> bool:

@@ -34,4 +34,5 @@ def test_a_team_of_real_clis_speaks_with_the_stand_in(claude: Claude) -> None:
 
 def test_bare_clis_start_at_once_and_end(claude: Claude) -> None:
     measured("2 bare Claude CLIs, from nothing to idle", claude.bare(2), "s")
-    assert Crew(claude.home / "bare", claude.root).processes() == []
+    left = Crew(claude.home / "bare", claude.root)
+    wait_until(lambda: left.processes() == [], "nothing of them is left")
