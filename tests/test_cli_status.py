@@ -79,9 +79,9 @@ def test_what_each_agent_has_used_is_shown_where_there_is_room(
         assert crew("status").out == plain
         return
     assert max(map(width, rows)) <= columns
-    assert rows[0].startswith("●  boss      boss    working (tool)  12s  12.3k $0.42  reads a very")
-    assert rows[1].startswith("?  worker-1          blocked         12s  999 $?       asks (perm")
-    assert rows[2].startswith("✗  worker-2          failed          12s  1.2M <$0.01  exit status")
+    assert rows[0].startswith("●  boss      boss    working (tool)  12s  12.3k tok $0.42  reads a very")
+    assert rows[1].startswith("?  worker-1          blocked         12s  999 tok $?       asks (perm")
+    assert rows[2].startswith("✗  worker-2          failed          12s  1.2M tok <$0.01  exit status")
     assert rows[3].startswith("○  日本      翻訳者  ready           12s               訳した")
 
 

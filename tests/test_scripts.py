@@ -202,13 +202,13 @@ def test_not_root_prints_the_one_command(bare: Path, tmp_path: Path) -> None:
 
 
 def test_bin_test_wants_node_too(bare: Path, tmp_path: Path) -> None:
-    system = System(tmp_path, lacks={"tmux", "node", "npm"})
+    system = System(tmp_path, lacks={"tmux", "node", "npm", "faketime"})
     system.add_python(venv=True)
     system.is_root(False)
     system.has_apt()
     done = run(bare / "bin/test", env=environment(tmp_path, str(system.bin)))
     assert done.returncode == 2
-    assert "apt-get install -y tmux nodejs npm'" in done.stderr
+    assert "apt-get install -y tmux nodejs npm faketime'" in done.stderr
 
 
 def test_root_installs_what_is_missing(bare: Path, tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ def used_by(agent: View) -> str:
     cost = usage.get("cost_usd")
     if not tokens and not cost:
         return ""
-    return f"{short_count(tokens)} {short_cost(cost)}"
+    return f"{short_count(tokens)} tok {short_cost(cost)}"
 
 
 def short_count(number: int) -> str:

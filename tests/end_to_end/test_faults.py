@@ -165,7 +165,7 @@ def test_the_clock_jumps_by_a_day(crew: Crew) -> None:
     """No restart, no time-out, no message lost or twice; order is by number."""
     library = next(filter(os.path.exists, FAKETIME), None)
     if library is None:
-        cannot("libfaketime is not installed")
+        cannot("libfaketime is not installed", required=True)
     crew.blueprint(TWO)
     crew.up("--wait")
     before = {a["name"]: (a["pid"], a["run"]) for a in crew.view()["agents"]}
