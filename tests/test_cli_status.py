@@ -54,13 +54,38 @@ def test_status_is_aligned_and_fits(
     assert max(map(width, lines)) <= columns
     assert lines[0] == "demo is up · 4 agents · 2 need you · in /srv/project"
     rows = lines[2:6]
+    assert rows[0].startswith("●  boss      boss    working (tool)  12s")
+    assert rows[1].startswith("?  worker-1          blocked         12s  asks")
+    assert rows[3].startswith("○  日本      翻訳者  ready           12s  訳した")
+    assert rows[0].endswith("…"), "cut to the width"
+    assert rows[3].endswith("…")
+    ages = {width(row.partition("12s")[0]) for row in rows}
+    assert len(ages) == 1, "columns are aligned, wide characters too"
+
+
+@pytest.mark.parametrize("columns", [80, 99, 100, 200])
+def test_what_each_agent_has_used_is_shown_where_there_is_room(
+    fake: FakeSupervisor, monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    plain = crew("status").out
+    for one, tokens, cost in zip(
+        fake.view["agents"], (12_345, 999, 1_250_000, 0), (0.4237, None, 0.001, 0.0), strict=True
+    ):
+        used = {"input": 0, "output": tokens, "cache_write": 0, "cache_read": 0}
+        one["usage"] = {**used, "models": {}, "cost_usd": cost}
+    rows = crew("status").out.splitlines()[2:6]
+    if columns < render.WIDE:
+        assert crew("status").out == plain
+        return
+    assert max(map(width, rows)) <= columns
     begins = (
         "●  boss      boss    working (tool)  12s  12.3k tok $0.42  reads a very",
         "?  worker-1          blocked         12s  999 tok $?       asks (perm",
         "✗  worker-2          failed          12s  1.2M tok <$0.01  exit status",
         "○  日本      翻訳者  ready           12s                   訳した",
     )
-    for row, begin in zip(rows, begins, strict=False):
+    for row, begin in zip(rows, begins, strict=True):
         assert row.startswith(begin)
 
 
