@@ -193,4 +193,4 @@ def test_a_model_without_a_price_has_an_unknown_cost(claude: Claude) -> None:
     assert {m: t["output"] for m, t in used["models"].items()} == {"no-such-model-9": 10}
     assert (used["cost_usd"], used["cost_source"]) == (None, None)
     assert view["usage"]["cost_usd"] is None
-    assert "1.0k $?" in claude.crew("status", env={"COLUMNS": "120"}).stdout
+    assert "1.0k tok $?" in claude.crew("status", env={"COLUMNS": "120"}).stdout
