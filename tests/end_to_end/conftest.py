@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,9 @@ from typing import Any
 
 import pytest
 
+from orchestrator.client import Client, merge
+from orchestrator.errors import CrewError
+from orchestrator.locations import SessionPaths
 from tests.claude.fixtures import api as api
 from tests.claude.fixtures import claude_cli as claude_cli
 from tests.end_to_end.claude_team import claude as claude
@@ -91,8 +95,29 @@ class Crew:
         return self.run("up", "--trust", *arguments)
 
     def view(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.run("status", "--json", "-s", self.session).stdout)
+        """What `crew status --json` prints: asked of the supervisor itself, and of the verb where
+        none answers at once."""
+        found: dict[str, Any]
+        with contextlib.suppress(CrewError), self._client() as client:
+            found = client.request("status", timeout=1)["view"]
+            return found
+        found = json.loads(self.run("status", "--json", "-s", self.session).stdout)
         return found
+
+    def _client(self) -> Client:
+        return Client.connect(SessionPaths(self.state), start=False, environ=self.env)
+
+    def _views(self, end: float) -> Iterator[dict[str, Any]]:
+        """The view now and after each change, until the monotonic time `end`."""
+        while time.monotonic() < end:
+            yield self.view()
+            with contextlib.suppress(CrewError, TimeoutError), self._client() as client:
+                view: dict[str, Any] = {}
+                left = max(0.0, end - time.monotonic())
+                for line in client.stream("watch", timeout=left, revive=lambda: False):
+                    view = line["view"] if "view" in line else merge(view, line["change"])
+                    yield view
+            time.sleep(0.02)
 
     def agent(self, name: str) -> dict[str, Any]:
         return next(a for a in self.view()["agents"] if a["name"] == name)
@@ -104,18 +129,12 @@ class Crew:
         self, look: Callable[[dict[str, Any]], object], what: str, deadline: float = 15
     ) -> dict[str, Any]:
         """Wait until `look(view)` is true; returns that view."""
-        views: list[dict[str, Any]] = []
-
-        def found() -> bool:
-            views[:] = [self.view()]
-            return bool(look(views[0]))
-
-        try:
-            wait_until(found, what, deadline)
-        except AssertionError as error:
-            brief = [(a["name"], a["status"], a["detail"]) for a in views[0]["agents"]]
-            raise AssertionError(f"{error}: {brief} {views[0]['messages']}") from None
-        return views[0]
+        view: dict[str, Any] = {}
+        for view in self._views(time.monotonic() + deadline):
+            if look(view):
+                return view
+        brief = [(a["name"], a["status"], a["detail"]) for a in view["agents"]]
+        raise AssertionError(f"not within {deadline} s: {what}: {brief} {view['messages']}")
 
     def wait_status(self, deadline: float = 15, /, **statuses: str) -> dict[str, Any]:
         """Wait until agents have these statuses; underscores stand for hyphens in names."""

@@ -69,7 +69,8 @@ def test_a_conversation_that_is_cleared_and_one_that_is_cut(claude: Claude) -> N
     claude.keys("a", "/clear", "Enter")
     view = claude.crew.wait(lambda v: v["agents"][0]["conversation"] != old, "another conversation")
     new = view["agents"][0]["conversation"]
-    assert shown(claude.crew.agent("a")) == ("ready", "a fresh conversation, after /clear", [])
+    wanted = ("ready", "a fresh conversation, after /clear", [])
+    claude.crew.wait(lambda v: shown(v["agents"][0]) == wanted, f"{wanted}")
     claude.crew("send", "a", "new [[say: new words]]", "--wait")
     begin(claude, "cut [[say: begun]] [[hold x]] [[say: end]]", "x")
     os.kill(claude.crew.agent("a")["pid"], signal.SIGKILL)

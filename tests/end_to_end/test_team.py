@@ -48,7 +48,13 @@ def test_the_demo_team_counts_what_is_there(crew: Crew, seed: int) -> None:
     crew.env["DEMO_AGENT_PACE"] = "0.2"
     out = crew.run("up").stdout
     assert "crew status" in out
-    view = crew.wait_status(30, worker_2="blocked")
+    view = crew.wait(
+        lambda v: any(
+            a["name"] == "worker-2" and (a["ask"] or {}).get("options") for a in v["agents"]
+        ),
+        "worker-2 asks",
+        30,
+    )
     asked = next(a for a in view["agents"] if a["name"] == "worker-2")["ask"]
     assert asked["kind"] == "permission"
     assert [o["label"] for o in asked["options"]][:1] == ["Yes"]
@@ -156,11 +162,9 @@ def test_a_question_is_answered_by_its_label(crew: Crew) -> None:
     crew.blueprint(TWO)
     crew.up("--wait")
     crew.run("send", "a", "[[ask: which one?|red|blue]]")
-    view = crew.wait(
-        lambda v: v["agents"][0]["ask"] and v["agents"][0]["ask"]["options"], "the question"
-    )
-    ask = view["agents"][0]["ask"]
-    assert (ask["kind"], ask["text"]) == ("question", "which one?")
+    crew.wait(lambda v: (v["agents"][0]["ask"] or {}).get("options"), "the question")
+    crew.wait(lambda v: v["agents"][0]["ask"]["text"] == "which one?", "as its hook has it")
+    assert crew.agent("a")["ask"]["kind"] == "question"
     wrong = crew.run("answer", "a", "green", check=False)
     assert wrong.returncode == 2
     assert "green" in wrong.stderr
