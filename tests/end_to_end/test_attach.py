@@ -67,11 +67,12 @@ def test_a_lost_server_is_come_back_to(crew: Crew, columns: int, rows: int) -> N
     with person(crew, columns, rows) as screen:
         screen.run(str(CREW), "attach", "worker")
         see(screen, lambda line: "2:worker ○" in line, "the team")
-        os.kill(crew.view()["server"], signal.SIGKILL)
+        old = crew.view()["server"]
+        os.kill(old, signal.SIGKILL)
         clients = ["list-clients", "-F", "#{client_session}:#{window_name}"]
 
         def back() -> bool:
-            return crew.view()["state"] == "up" and bool(crew.view()["server"])
+            return crew.view()["state"] == "up" and crew.view()["server"] not in (None, old)
 
         wait_until(back, "a server", 15)
         crew.wait_status(boss="ready", worker="ready")

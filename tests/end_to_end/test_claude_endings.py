@@ -2,6 +2,7 @@
 
 import os
 import signal
+from pathlib import Path
 from typing import Any
 
 from tests.end_to_end.claude_team import Claude
@@ -73,6 +74,9 @@ def test_a_conversation_that_is_cleared_and_one_that_is_cut(claude: Claude) -> N
     claude.crew.wait(lambda v: shown(v["agents"][0]) == wanted, f"{wanted}")
     claude.crew("send", "a", "new [[say: new words]]", "--wait")
     begin(claude, "cut [[say: begun]] [[hold x]] [[say: end]]", "x")
+    # What the transcript has not got is typed again, and would be held again.
+    transcript = Path(claude.crew.agent("a")["transcript"])
+    wait_until(lambda: '"cut [[say: begun]]' in transcript.read_text(), "the prompt is written")
     os.kill(claude.crew.agent("a")["pid"], signal.SIGKILL)
     view = back(claude, 2)
     assert view["agents"][0]["conversation"] == new, "not the one that was cleared"

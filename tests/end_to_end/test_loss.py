@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.sinks.records import crc
-from tests.counts import measured
+from tests.counts import FULL, measured
 from tests.end_to_end.conftest import CREW, Crew
 from tests.support import alive, wait_until
 
@@ -81,7 +81,7 @@ def test_the_supervisor_is_killed_while_agents_work(crew: Crew) -> None:
         kill(crew.supervisor())
         took.append(_brought_back(crew))
     measured("supervisor killed: a verb brings it back", min(took), "s")
-    assert min(took) < 1.0
+    assert min(took) < (1.0 if FULL else 5.0)
     view = crew.view()
     assert {a["name"]: a["pid"] for a in view["agents"]} == before
     crew.wait_status(a="ready")

@@ -90,7 +90,7 @@ def test_the_answer_is_printed_as_it_comes(up: Crew) -> None:
 
 @pytest.mark.timeout(600)
 def test_turns_that_are_over_at_once(up: Crew, count: Callable[[str, int, int], int]) -> None:
-    for number in range(count("turns that are over at once", 30, 300)):
+    for number in range(count("turns that are over at once", 10, 300)):
         done = up.run("send", "--wait", "a", f"[[say: {number}]]")
         assert (done.stdout, done.stderr) == (f"{number}\n", "")
 
