@@ -25,7 +25,9 @@ def shown(agent: dict[str, Any]) -> tuple[str, str, list[str]]:
     return agent["status"], agent["detail"], agent["flags"]
 
 
-def interrupted(claude: Claude, key: str) -> None:
+def interrupted(claude: Claude, key: str, shown_first: str = "") -> None:
+    """Press `key` in the middle of a turn, once its answer's first words are there."""
+    wait_until(lambda: shown_first in claude.pane("a"), "the words")
     claude.keys("a", key)
     (agent,) = claude.crew.wait_status(LONG, a="ready")["agents"]
     assert shown(agent) == ("ready", "interrupted", ["interrupted"])
@@ -54,9 +56,9 @@ def test_turns_that_a_person_interrupts(claude: Claude) -> None:
     claude.api.wait_held("y")
     claude.crew.wait_status(LONG, a="working")
     assert claude.api.prompts()[-1] == "two [[say: begun]] [[hold y]] [[say: two]]"
-    interrupted(claude, "Escape")
-    begin(claude, "three [[say: begun]] [[hold z]] [[say: three]]", "z")
-    interrupted(claude, "C-c")
+    interrupted(claude, "Escape", "● begun")
+    begin(claude, "three [[say: then]] [[hold z]] [[say: three]]", "z")
+    interrupted(claude, "C-c", "● then")
     # A turn that ends by itself is none of these, and takes the flag away.
     claude.crew("send", "a", "four [[say: four]]", "--wait")
     assert shown(claude.crew.agent("a")) == ("ready", "four", [])
@@ -70,7 +72,7 @@ def test_a_conversation_that_is_cleared_and_one_that_is_cut(claude: Claude) -> N
     claude.keys("a", "/clear", "Enter")
     view = claude.crew.wait(lambda v: v["agents"][0]["conversation"] != old, "another conversation")
     new = view["agents"][0]["conversation"]
-    wanted = ("ready", "a fresh conversation, after /clear", [])
+    wanted: Any = ("ready", "a fresh conversation, after /clear", [])
     claude.crew.wait(lambda v: shown(v["agents"][0]) == wanted, f"{wanted}")
     claude.crew("send", "a", "new [[say: new words]]", "--wait")
     begin(claude, "cut [[say: begun]] [[hold x]] [[say: end]]", "x")
