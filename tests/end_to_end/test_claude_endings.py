@@ -1,6 +1,7 @@
 """How turns and conversations of the real CLI end, and itself: each is shown as what it is."""
 
 import os
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,11 @@ def shown(agent: dict[str, Any]) -> tuple[str, str, list[str]]:
     return agent["status"], agent["detail"], agent["flags"]
 
 
-def interrupted(claude: Claude, key: str, shown_first: str = "") -> None:
-    """Press `key` in the middle of a turn, once its answer's first words are there."""
-    wait_until(lambda: shown_first in claude.pane("a"), "the words")
+def interrupted(claude: Claude, key: str, *, answering: bool = True) -> None:
+    """Press `key` in the middle of a turn, once the CLI shows that it is being answered."""
+    # The mark of an answer, whose first line is held back until it is whole.
+    mark = re.compile("^● *$", re.MULTILINE)
+    wait_until(lambda: not answering or mark.search(claude.pane("a")), "an answer")
     claude.keys("a", key)
     (agent,) = claude.crew.wait_status(LONG, a="ready")["agents"]
     assert shown(agent) == ("ready", "interrupted", ["interrupted"])
@@ -46,7 +49,7 @@ def test_turns_that_a_person_interrupts(claude: Claude) -> None:
     claude.blueprint(AGENT)
     claude.crew("up", "--trust", "--wait", timeout=60)
     begin(claude, "one [[hold x]] [[say: one]]", "x")
-    interrupted(claude, "Escape")
+    interrupted(claude, "Escape", answering=False)
     # Not a word of an answer had come: the prompt is back in the input line. It is a person's now.
     wait_until(lambda: "❯\xa0one [[hold x]]" in claude.pane("a"), "the prompt is back")
     claude.crew("send", "a", "two [[say: begun]] [[hold y]] [[say: two]]")
@@ -56,9 +59,9 @@ def test_turns_that_a_person_interrupts(claude: Claude) -> None:
     claude.api.wait_held("y")
     claude.crew.wait_status(LONG, a="working")
     assert claude.api.prompts()[-1] == "two [[say: begun]] [[hold y]] [[say: two]]"
-    interrupted(claude, "Escape", "● begun")
-    begin(claude, "three [[say: then]] [[hold z]] [[say: three]]", "z")
-    interrupted(claude, "C-c", "● then")
+    interrupted(claude, "Escape")
+    begin(claude, "three [[say: begun]] [[hold z]] [[say: three]]", "z")
+    interrupted(claude, "C-c")
     # A turn that ends by itself is none of these, and takes the flag away.
     claude.crew("send", "a", "four [[say: four]]", "--wait")
     assert shown(claude.crew.agent("a")) == ("ready", "four", [])
