@@ -63,8 +63,8 @@ class Claude:
         """What a person types into the pane, past everything of ours; names as tmux has them."""
         self.crew.tmux("send-keys", "-t", self.crew.agent(agent)["pane"], *keys)
 
-    def press(self, agent: str, *keys: str) -> None:
-        """`keys`, to a screen that has stood: a dialog drops what is typed as it is drawn."""
+    def standing(self, agent: str) -> str:
+        """The agent's screen, once it has stood still for a while."""
         seen, since = self.pane(agent), time.monotonic()
 
         def stands() -> bool:
@@ -75,6 +75,11 @@ class Claude:
             return time.monotonic() - since > STOOD
 
         wait_until(stands, "the screen stands still")
+        return seen
+
+    def press(self, agent: str, *keys: str) -> None:
+        """`keys`, to a screen that has stood: a dialog drops what is typed as it is drawn."""
+        self.standing(agent)
         self.keys(agent, *keys)
 
     def bare(self, n: int, deadline: float = 60) -> float:

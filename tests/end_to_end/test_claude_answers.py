@@ -132,7 +132,7 @@ def test_what_is_over_is_not_answered(claude: Claude) -> None:
         lambda: (of(view(crew), "boss")["ask"] or first)["hook"] != first["hook"], "the second"
     )
     asked(claude, "boss", "echo x")
-    assert hook not in waiting(crew)
+    wait_until(lambda: hook not in waiting(crew), "its hook has ended")
     stale = {"choice": "yes", "asked": first["text"], "hook": first["hook"]}
     with (
         Client.connect(SessionPaths(crew.state), start=False) as client,

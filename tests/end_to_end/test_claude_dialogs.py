@@ -1,6 +1,5 @@
 """The dialogs that the real CLI opens before anything else: told by name, and answered."""
 
-import contextlib
 import os
 import time
 from pathlib import Path
@@ -155,13 +154,13 @@ def by_hand(claude: Claude, agent: str, move: str, label: str) -> None:
     """Move to a choice and take it, as a person does: having seen where the mark is."""
 
     def marked() -> bool:
-        claude.press(agent, move)
-        with contextlib.suppress(AssertionError):
-            return wait_until(lambda: f"❯ {label}" in claude.pane(agent), "the mark", 1)
+        if f"❯ {label}" in claude.standing(agent):
+            return True
+        claude.keys(agent, move)
         return False
 
     wait_until(marked, f"{label} is marked")
-    claude.press(agent, "Enter")
+    claude.keys(agent, "Enter")
 
 
 def test_a_folder_is_trusted_where_the_blueprint_says_so(claude: Claude) -> None:
