@@ -10,7 +10,8 @@ import asyncio
 import contextlib
 import logging
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 from orchestrator.asking import Asking
@@ -35,23 +36,29 @@ from orchestrator.sinks.store import Store
 from orchestrator.sinks.worker import Worker
 from orchestrator.sources import clock, processes
 from orchestrator.sources.ipc import Connection, parse_team
+from orchestrator.viewing import Viewing
 
 log = logging.getLogger(__name__)
 
 # What an agent may ask for, from inside its own process tree: it may talk and look.
-AGENTS_MAY = frozenset({"ping", "status", "watch", "send", "events", "why", "logs", "asked"})
+AGENTS_MAY = frozenset(
+    {"ping", "status", "watch", "screen", "send", "events", "why", "logs", "asked"}
+)
 EVENTS_PAGE = 1000
 # What is told of a message that was sent before.
 MESSAGE = ("number", "sender", "state", "detail", "run")
 # Messages among which a repeated `send` is looked for: it comes back within seconds.
 RECENT = 1000
+# Seconds that whoever watches has to take the last changes when the session is down.
+LAST_CHANGES = 0.5
 
 Request = Mapping[str, Any]
 
 
 class Requests:
     """Serves every connection. `logs(agent, lines)` reads a pane; `environ(env)` takes the
-    environment that panes get from now on; `target(agent)` is where `crew attach` goes."""
+    environment that panes get from now on; `target(agent)` is where `crew attach` goes;
+    `watching()` is entered while somebody watches."""
 
     def __init__(
         self,
@@ -64,6 +71,8 @@ class Requests:
         environ: Callable[[Mapping[str, str]], None],
         target: Callable[[Agent | None], Awaitable[Mapping[str, Any]]],
         asking: Asking,
+        viewing: Viewing,
+        watching: Callable[[], AbstractContextManager[None]],
     ) -> None:
         self._publisher = publisher
         self._store = store
@@ -73,6 +82,9 @@ class Requests:
         self._environ = environ
         self._target = target
         self._asking = asking
+        self._viewing = viewing
+        self._watching = watching
+        self._streams: set[asyncio.Task[Any]] = set()
         self._waiting: dict[str, asyncio.Future[Reply]] = {}
         # Set when the recorded world may be shown, and when orders may be taken.
         self.readable = asyncio.Event()
@@ -83,6 +95,13 @@ class Requests:
         future = self._waiting.pop(effect.request, None)
         if future is not None and not future.done():
             future.set_result(effect)
+
+    async def finish(self) -> None:
+        """The session is down: tell whoever watches the last changes, and that it is over."""
+        self._publisher.end()
+        self._viewing.end()
+        if self._streams:
+            await asyncio.wait(self._streams, timeout=LAST_CHANGES)
 
     async def handle(self, request: Request, connection: Connection) -> None:
         """Serve one request to its final answer, whatever goes wrong."""
@@ -242,14 +261,40 @@ class Requests:
         await connection.final(request["id"], 0, {})
 
     async def _ask_status(self, request: Request, connection: Connection) -> None:
-        view = views.view(self._publisher.world, self._publisher.health)
+        told = self._publisher
+        view = views.view(told.world, told.health, told.samples)
         await connection.final(request["id"], 0, {"view": view})
 
     async def _ask_watch(self, request: Request, connection: Connection) -> None:
-        async with contextlib.aclosing(self._publisher.watch()) as changes:
-            async for line in changes:
-                if not await connection.send(id=request["id"], **line):
-                    return
+        with self._stream(), self._watching():
+            async with contextlib.aclosing(self._publisher.watch()) as changes:
+                async for line in changes:
+                    if not await connection.send(id=request["id"], **line):
+                        return
+            await connection.final(request["id"], 0, {})
+
+    async def _ask_screen(self, request: Request, connection: Connection) -> None:
+        """What an agent's pane shows, now and whenever it shows something else."""
+        agent = await self._agent(request, connection)
+        if agent is None:
+            return
+        with self._stream():
+            async with contextlib.aclosing(self._viewing.watch(agent.name)) as frames:
+                async for frame in frames:
+                    if not await connection.send(id=request["id"], screen=frame):
+                        return
+            await connection.final(request["id"], 0, {})
+
+    @contextlib.contextmanager
+    def _stream(self) -> Iterator[None]:
+        """What runs inside ends by `finish`."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._streams.add(task)
+        try:
+            yield
+        finally:
+            self._streams.discard(task)
 
     async def _ask_events(self, request: Request, connection: Connection) -> None:
         """Events after `since`; with only `limit`, the newest ones; with `follow`, what comes."""

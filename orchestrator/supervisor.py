@@ -42,13 +42,15 @@ from orchestrator.core.state import (
     World,
     empty_world,
 )
-from orchestrator.errors import CrewError, Fenced, TmuxError
+from orchestrator.core.views import View
+from orchestrator.errors import CrewError, Fenced, TmuxError, TmuxGone
 from orchestrator.launching import DENIED, Environment
 from orchestrator.locations import SessionPaths, ensure_private, session_paths
 from orchestrator.logs import start_log
 from orchestrator.requests import Requests
 from orchestrator.runner import Runner
 from orchestrator.runtime import Runtime
+from orchestrator.sampling import Meter, Sampler
 from orchestrator.sinks.publish import Publisher
 from orchestrator.sinks.spare import Spare
 from orchestrator.sinks.store import Loaded, Opened, Store
@@ -56,6 +58,7 @@ from orchestrator.sinks.worker import Worker
 from orchestrator.sources import clock, ipc
 from orchestrator.tmux import bootstrap, panes
 from orchestrator.tmux.link import Link
+from orchestrator.viewing import Viewing
 from orchestrator.watchers import Watchers
 
 log = logging.getLogger(__name__)
@@ -124,7 +127,14 @@ class Supervisor:
             run=self._run,
             committed=self._committed,
         )
-        post = self.runtime.post
+        self.meter = Meter()
+        self.sampler = Sampler(self._processes, self.meter, self._sampled)
+        self.viewing = Viewing(
+            lambda: self.link.control,
+            lambda: self.runtime.world,
+            report=lambda text: self._wrong("screens", text),
+        )
+        post = self._post
         self.asking = Asking(lambda: self.runtime.world, lambda keys: worker.call(store.seen, keys))
         self.requests = Requests(
             self.publisher,
@@ -135,6 +145,8 @@ class Supervisor:
             environ=self._set_environment,
             target=self._target,
             asking=self.asking,
+            viewing=self.viewing,
+            watching=self.sampler.watching,
         )
         self.watchers = Watchers(
             paths,
@@ -144,6 +156,7 @@ class Supervisor:
             already=lambda keys: worker.wait(store.seen, keys),
             doubt=self._doubt,
             environment=lambda: self.environment,
+            wrong=self._wrong,
         )
         self.runner = Runner(
             paths,
@@ -162,13 +175,18 @@ class Supervisor:
     # -- what the loop calls ----------------------------------------------------------------------
 
     def _follow(self, old: World, new: World) -> None:
+        self.meter.published(clock.mono())
         self.asking.follow(new)
+        self.viewing.follow(old, new)
+        if self.publisher.health["sources"]["tmux"] is not None:
+            self._say_source("tmux", self._away())
         self.watchers.follow(old, new)
 
     def _run(self, effects: Sequence[AnyEffect]) -> None:
         self.runner.run(effects)
 
     def _committed(self, events: Sequence[AnyEvent]) -> None:
+        self.meter.committed(events)
         keys = [e.key for e in events if e.key is not None and e.key.startswith("hook:")]
         if keys:
             self.watchers.files.consumed(keys)
@@ -184,6 +202,10 @@ class Supervisor:
 
     # -- what sources call ------------------------------------------------------------------------
 
+    def _post(self, *events: AnyEvent) -> None:
+        self.meter.posted(events)
+        self.runtime.post(*events)
+
     def _job(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._jobs.add(task)
@@ -191,17 +213,36 @@ class Supervisor:
 
     def _server_lost(self, reason: str) -> None:
         at, mono = clock.now()
-        self.runtime.post(ServerLost(at=at, mono=mono, source="tmux", reason=reason))
+        self._post(ServerLost(at=at, mono=mono, source="tmux", reason=reason))
 
     def _doubt(self, source: Source, reason: str) -> None:
         at, mono = clock.now()
         log.warning("%s is doubted: %s", source, reason)
-        self.runtime.post(
-            SourceDoubted(at=at, mono=mono, source="crew", doubted=source, reason=reason)
-        )
+        self._post(SourceDoubted(at=at, mono=mono, source="crew", doubted=source, reason=reason))
 
     def _doubt_tmux(self) -> None:
         self._doubt("tmux", "the control client was away")
+        self._say_source("tmux", None)
+        self.viewing.again()
+
+    def _wrong(self, source: str, sentence: str) -> None:
+        """A source is out of order for long, and something slower stands in for it."""
+        log.warning("%s", sentence)
+        self._say_source(source, sentence)
+
+    def _say_source(self, source: str, sentence: str | None) -> None:
+        self.publisher.say(sources={**self.publisher.health["sources"], source: sentence})
+
+    # -- numbers for whoever watches --------------------------------------------------------------
+
+    def _processes(self) -> Mapping[str, Process]:
+        agents = self.runtime.world.agents.values()
+        return {agent.name: agent.process for agent in agents if agent.process is not None}
+
+    def _sampled(self, samples: View, load: View | None) -> None:
+        self.publisher.sample(samples)
+        self.publisher.say(loop=load)
+        self._say_source("tmux", self._away())
 
     def _closing(self) -> None:
         """Panes may have gone: one look, after the burst."""
@@ -213,6 +254,15 @@ class Supervisor:
         self._looking = False
         with contextlib.suppress(TmuxError):
             await self.runner.list_panes(audit=False)
+
+    def _away(self) -> str | None:
+        """What is wrong with the connection to the tmux server, where there is one."""
+        try:
+            _ = self.link.control
+        except TmuxGone:
+            server = self.runtime.world.server
+            return None if server is None else f"not connected to tmux (pid {server.pid})"
+        return None
 
     # -- questions that need a pane ---------------------------------------------------------------
 
@@ -267,7 +317,7 @@ class Supervisor:
         if found:
             self._inherit_environment([p.process for p in found if p.process is not None])
         at, mono = clock.now()
-        self.runtime.post(
+        self._post(
             Recovered(
                 at=at,
                 mono=mono,
@@ -343,7 +393,7 @@ class Supervisor:
         if missed:
             log.warning("the audit found %d file events that nothing told of", missed)
             at, mono = clock.now()
-            self.runtime.post(EventsMissed(at=at, mono=mono, source="audit", count=missed))
+            self._post(EventsMissed(at=at, mono=mono, source="audit", count=missed))
 
     async def _differs(self) -> bool:
         return differs(self.runtime.world, await panes.list_panes(self.link.control))
@@ -365,15 +415,19 @@ class Supervisor:
         self.requests.readable.set()
         self.requests.ready.set()
         audit = asyncio.create_task(self.audit())
+        sampling = asyncio.create_task(self.sampler.run())
         try:
             await loop
         finally:
             audit.cancel()
+            sampling.cancel()
             if self.runtime.leaving == "down":
                 # What agents leave behind is swept by effects that are still under way.
                 await self.runner.drain(DRAIN)
+                await self.requests.finish()
             for job in self._jobs:
                 job.cancel()
+            self.viewing.close()
             await self.watchers.close()
             await self.link.close()
             await self.spare.close()

@@ -44,12 +44,17 @@ MARKS = 0.5
 # Seconds after which a first-run dialog that shows no choices is taken for one that has none: they
 # are drawn half a second after the dialog itself, and more on a busy machine.
 CHOICES = 1.5
+# What a source says of a place that it cannot watch: that lasts, its other reports are of a moment.
+UNWATCHED = "looked at every"
 # Marks that call a person; the others are calm.
 COLOURS: Mapping[Status, Colour] = {Status.BLOCKED: "yellow", Status.FAILED: "red"}
 
 
 class Watchers:
-    """Everything that turns the world's agents into watches."""
+    """Everything that turns the world's agents into watches.
+
+    `wrong(source, sentence)` is told what is out of order for long: `files` or `screens`.
+    """
 
     def __init__(
         self,
@@ -61,6 +66,7 @@ class Watchers:
         already: Callable[[Sequence[str]], set[str]],
         doubt: Callable[[Source, str], None],
         environment: Callable[[], Environment],
+        wrong: Callable[[str, str], None],
     ) -> None:
         loop = asyncio.get_running_loop()
         self._paths = paths
@@ -68,15 +74,16 @@ class Watchers:
         self._world = world
         self._post = post
         self._environment = environment
+        self._wrong = wrong
         self.files = Files(
             paths.spool,
             post=lambda events: post(*events),
             already=already,
             doubt=doubt,
-            report=_report,
+            report=self._report,
         )
         self._exits = Exits(loop, self._exited)
-        self._terminals = Terminals(loop, self._written, _report)
+        self._terminals = Terminals(loop, self._written, lambda text: wrong("screens", text))
         self._screens = Screens(loop, self._terminals, self._snapshot, self._screen)
         self._deadlines = clock.Deadlines(loop, self._due)
         self._looks: dict[str, tuple[int, Look]] = {}
@@ -157,6 +164,12 @@ class Watchers:
                 at=at, mono=mono, source="clock", name=name, due=due, jitter=clock.roll()
             )
         )
+
+    def _report(self, text: str) -> None:
+        if UNWATCHED in text:
+            self._wrong("files", text)
+        else:
+            log.warning("%s", text)
 
     # -- deaths -----------------------------------------------------------------------------------
 
@@ -328,10 +341,6 @@ def _texts(world: World) -> tuple[str, str]:
     needing = len(world.agents) - len(calm)
     urgent = f"{needing} {'needs' if needing == 1 else 'need'} you" if needing else ""
     return views.summary(replace(world, agents=calm)) if calm else "", urgent
-
-
-def _report(text: str) -> None:
-    log.warning("%s", text)
 
 
 def _unheard(agent: Agent) -> bool:

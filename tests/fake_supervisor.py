@@ -94,6 +94,7 @@ def session(name: str, *agents: Json, **more: Any) -> Json:
         "missed_events": 0,
         "usage": NOTHING_USED,
         "edited": [],
+        "samples": {},
         "health": {"storage": None},
         **more,
     }

@@ -22,6 +22,15 @@ COST_DIGITS = 9
 
 MESSAGE_HEAD = 200  # characters of a message's text in a view
 
+# The supervisor's own health when nothing is known to be wrong: sentences or None, but for `loop`
+# (numbers, None while nobody watches) and `sources` (a sentence or None for each).
+HEALTH: View = {
+    "storage": None,
+    "tmux": None,
+    "loop": None,
+    "sources": {"files": None, "screens": None, "tmux": None},
+}
+
 GLYPHS: Mapping[Status, str] = {
     Status.STARTING: "◌",
     Status.READY: "○",
@@ -164,18 +173,22 @@ def session_view(world: World) -> View:
     }
 
 
-def view(world: World, health: View | None = None) -> View:
-    """The whole session."""
+def view(world: World, health: View | None = None, samples: View | None = None) -> View:
+    """The whole session. `samples`: by agent, what its process tree uses."""
     return {
         **session_view(world),
         "usage": _all_usage(world),
         "agents": [agent_view(world, agent) for agent in world.agents.values()],
-        "health": health or {"storage": None, "tmux": None},
+        "samples": samples or {},
+        "health": health or HEALTH,
     }
 
 
-def change(old: World, new: World, health: View | None = None) -> View:
-    """What is different in `new`: agents that changed, names that are gone, session fields."""
+def change(old: World, new: World, health: View | None = None, samples: View | None = None) -> View:
+    """What is different in `new`: agents that changed, names that are gone, session fields.
+
+    `health` and `samples` are given where they changed, and told whole.
+    """
     part: View = {}
     before, after = session_view(old), session_view(new)
     part.update({key: value for key, value in after.items() if before[key] != value})
@@ -195,6 +208,8 @@ def change(old: World, new: World, health: View | None = None) -> View:
         part["gone"] = gone
     if health is not None:
         part["health"] = health
+    if samples is not None:
+        part["samples"] = samples
     return part
 
 

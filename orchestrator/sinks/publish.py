@@ -17,8 +17,10 @@ class Publisher:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.health: View = {"storage": None, "tmux": None}
+        self.health: View = dict(views.HEALTH)
+        self.samples: View = {}
         self.committed = 0
+        self._ended = False
         self._wake = asyncio.Event()
 
     def publish(self, world: World) -> None:
@@ -26,12 +28,23 @@ class Publisher:
             self.world = world
             self._ring()
 
-    def say(self, **health: str | None) -> None:
-        """Change what is said of the supervisor's own health."""
+    def say(self, **health: str | View | None) -> None:
+        """Change what is said of the supervisor's own health (`views.HEALTH`)."""
         new = {**self.health, **health}
         if new != self.health:
             self.health = new
             self._ring()
+
+    def sample(self, samples: View) -> None:
+        """Change what is said of the agents' use of the machine."""
+        if samples != self.samples:
+            self.samples = samples
+            self._ring()
+
+    def end(self) -> None:
+        """Nothing more will come: each subscriber is told what is left, and done."""
+        self._ended = True
+        self._ring()
 
     def commit(self, seq: int) -> None:
         """The journal holds events up to `seq` now."""
@@ -48,15 +61,22 @@ class Publisher:
         await self._wake.wait()
 
     async def watch(self) -> AsyncGenerator[dict[str, View], None]:
-        """The whole view once, then each change."""
-        world, health = self.world, self.health
-        yield {"view": views.view(world, health)}
+        """The whole view once, then each change, until `end`."""
+        world, health, samples = self.world, self.health, self.samples
+        yield {"view": views.view(world, health, samples)}
         while True:
             wake = self._wake
-            if self.world is world and self.health is health:
+            if self.world is world and self.health is health and self.samples is samples:
+                if self._ended:
+                    return
                 await wake.wait()
                 continue
-            part = views.change(world, self.world, self.health if self.health != health else None)
-            world, health = self.world, self.health
+            part = views.change(
+                world,
+                self.world,
+                self.health if self.health != health else None,
+                self.samples if self.samples != samples else None,
+            )
+            world, health, samples = self.world, self.health, self.samples
             if part:
                 yield {"change": part}
