@@ -80,7 +80,7 @@ def test_a_session_that_never_was_is_not_made(fake: FakeSupervisor) -> None:
 
 @pytest.mark.parametrize("name", ["../x", "a b", "#(id)", "", "x" * 33, "a\nb"])
 def test_a_bad_name_is_refused_by_every_verb(cwd: Path, name: str) -> None:
-    for verb in sorted({*VERBS} - {"ls"}):
+    for verb in sorted({*VERBS} - {"ls", "doctor"}):
         needed = [p for p in cli.commands[verb].params if p.param_type_name == "argument"]
         arguments = ["x" for p in needed if p.required]
         ran = crew(verb, *arguments, "-s", name)

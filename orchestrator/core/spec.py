@@ -51,6 +51,8 @@ class LaunchSpec:
     settings: tuple[str, ...] = ()
     mcp: tuple[str, ...] = ()
     env: Mapping[str, str]
+    # Behind `command`, alone: the CLI prints its version and ends. As it stands, not filled.
+    version: tuple[str, ...] = ()
 
 
 @value
