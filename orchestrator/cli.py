@@ -19,17 +19,21 @@ from orchestrator.locations import ensure_private, state_root
 from orchestrator.verbs import program
 from orchestrator.verbs.attach import attach
 from orchestrator.verbs.common import say, session_option
+from orchestrator.verbs.diff import diff
+from orchestrator.verbs.doctor import doctor
 from orchestrator.verbs.fix import restart, stop
+from orchestrator.verbs.init import init
 from orchestrator.verbs.look import events, logs, ls, status, why
 from orchestrator.verbs.talk import answer, interrupt, send
 from orchestrator.verbs.team import down, restore
 from orchestrator.verbs.up import up
+from orchestrator.verbs.watch import watch
 
 GROUPS = {
-    "team": (up, down, restore, attach, ls),
+    "team": (init, up, down, restore, attach, ls),
     "talk": (send, answer, interrupt),
-    "look": (status, logs, events, why),
-    "fix": (restart, stop),
+    "look": (status, watch, logs, events, why, diff),
+    "fix": (restart, stop, doctor),
 }
 COMPLETE = "_CREW_COMPLETE"
 INTERRUPTED = 130  # as a shell has it for a process that Ctrl-C ended
@@ -42,12 +46,15 @@ class Crew(click.Group):
 
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         crew = program.program()
-        formatter.write(f"Usage: {crew} [-s SESSION] VERB ...\n\n")
+        # Not a line more: with the next prompt it is all that 24 lines hold.
+        formatter.write(f"Usage: {crew} [-s SESSION] VERB ...\n")
         formatter.write("A team of CLI agents in tmux, kept running.\n\n")
-        for heading, verbs in {**GROUPS, "shell": (completion,)}.items():
+        for heading, verbs in GROUPS.items():
             for number, verb in enumerate(verbs):
                 formatter.write(_help_line("" if number else heading, verb))
-        formatter.write(f"\n`{crew} help VERB` has an example. Also: {crew} version, -V, -h.\n")
+        formatter.write(
+            f"\n`{crew} help VERB` has an example. Also: completion, version, -V, -h.\n"
+        )
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The verb; the commands in its help are as they are to be typed here."""

@@ -1,0 +1,267 @@
+"""The board: what is known of the session, which agent is in hand, and painting both.
+
+What comes from the link arrives as messages; handlers own every change, and paint. What the keys
+do is in `app.py`.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any
+
+from textual.app import ComposeResult
+from textual.containers import Container
+from textual.message import Message
+from textual.worker import Worker
+
+from orchestrator.dashboard import layout, model
+from orchestrator.dashboard.feeds import TABS, Feed
+from orchestrator.dashboard.lines import Line, fit, one_line, spread
+from orchestrator.dashboard.link import Connected, Link, Lost, Recorded, Regained, Told
+from orchestrator.dashboard.model import View
+from orchestrator.dashboard.needs import Need, binding, needs
+from orchestrator.dashboard.numbers import age
+from orchestrator.dashboard.pace import Pace
+from orchestrator.dashboard.theme import Themed
+from orchestrator.dashboard.widgets.panel import Panel
+from orchestrator.dashboard.widgets.panels import NeedsPanel, TeamPanel
+from orchestrator.dashboard.words import Words
+from orchestrator.errors import CrewError
+
+# Seconds between two paintings: of the board, of the live screen; and between two looks at the
+# clock, for what says how long ago something was.
+BOARD, SCREEN, CLOCK = 0.5, 0.25, 5.0
+# Seconds for which an agent is in hand before it is asked for more: keys may just pass over it.
+DWELL = 0.12
+
+
+class Heard(Message):
+    """The link tells of something."""
+
+    def __init__(self, told: Told) -> None:
+        super().__init__()
+        self.told = told
+
+
+class Fed(Message):
+    """There is more of the agent in hand."""
+
+
+class Board(Themed[None]):
+    """The panels and what is in them. `clock` gives seconds since the epoch."""
+
+    AUTO_FOCUS = None
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (layout.WIDE, "-wide")]  # noqa: RUF012 - as Textual has it
+
+    def __init__(self, link: Link, words: Words, clock: Callable[[], float] = time.time) -> None:
+        super().__init__()
+        self.link = link
+        self.words = words
+        self.clock = clock
+        # As it is, and as it was last painted: a person answers what is painted.
+        self.view: View | None = None
+        self.painted: View | None = None
+        self.trouble: str | None = None
+        self.found: list[Need] = []
+        # The agent in hand, and the need in hand, which may be about a message to it.
+        self.chosen: str | None = None
+        self.need: str | None = None
+        # When what it asks was last painted over by something else that it asks; monotonic.
+        self.swapped_at = float("-inf")
+        self.tab = TABS[0]
+        self.wanted = ""
+        self.sort = "team"
+        self.feed: Feed | None = None
+        # Messages that were begun and left, by agent.
+        self.drafts: dict[str, str] = {}
+        self._pace = Pace(self, BOARD, self._paint)
+        self._screen_pace = Pace(self, SCREEN, self._paint_detail)
+
+    def compose(self) -> ComposeResult:
+        yield Panel("header")
+        yield Panel("remarks")
+        with Container(id="main"):
+            with Container(id="left"):
+                yield NeedsPanel("needs")
+                yield TeamPanel("team")
+            with Container(id="right"):
+                yield Panel("tabs")
+                yield Panel("detail", focus=True)
+        yield Panel("footer")
+        yield Panel("said")
+
+    def on_mount(self) -> None:
+        self.panels = {panel.id: panel for panel in self.query(Panel)}
+        self.team = self.query_one("#team", TeamPanel)
+        self.needy = self.query_one("#needs", NeedsPanel)
+        self.team.focus()
+        self.set_interval(CLOCK, self._pace.soon)
+        self._start(partial(self.link.run, self._hear), group="link")
+        self._paint()
+
+    def on_resize(self) -> None:
+        self.call_after_refresh(self._pace.now)
+
+    def _start(self, work: Callable[[], Coroutine[None, None, None]], group: str) -> None:
+        """Run `work` in the place of what else runs in that group."""
+        _: Worker[None] = self.run_worker(work, group=group, exclusive=True)
+
+    def _hear(self, told: Told) -> None:
+        self.post_message(Heard(told))
+
+    # -- what is told -----------------------------------------------------------------------------
+
+    def on_heard(self, message: Heard) -> None:
+        told, before = message.told, model.agent_of(self.view, self.chosen)
+        match told:
+            case Lost():
+                self.trouble = told.reason
+                self._pace.now()
+                return
+            case Regained():
+                self.trouble = None
+            case Recorded():
+                self.view, self.trouble = told.view, told.reason
+            case _:
+                self.view, self.trouble = told.view, None
+        self._settle()
+        if isinstance(told, Connected):
+            self.refollow()  # what the streams were about may have ended meanwhile
+        if isinstance(told, Connected | Recorded | Regained):
+            self._pace.now()
+        else:
+            self._pace.soon()
+        self._reconsider(before)
+
+    def _settle(self) -> None:
+        """Have an agent in hand if there is one: who needs a person, else the first."""
+        self.found = needs(self.view, self.clock())
+        names = [agent["name"] for agent in self.view["agents"]] if self.view else []
+        if self.chosen not in names:
+            first = next((need.agent for need in self.found if need.agent in names), None)
+            self.choose(first or (names[0] if names else None))
+        keys = [need.key for need in self.found]
+        if self.need not in keys:
+            mine = (need.key for need in self.found if need.agent == self.chosen)
+            self.need = next(mine, None)
+
+    def choose(self, name: str | None, need: str | None = None) -> None:
+        """Take an agent in hand, and with it what it needs."""
+        mine = [one.key for one in self.found if one.agent == name]
+        self.need = need if need in mine else next(iter(mine), None)
+        if name != self.chosen:
+            self.chosen = name
+            self.refollow()
+
+    def _reconsider(self, before: View | None) -> None:
+        """The reasons for a status are asked for again when it is another one."""
+        agent, feed = model.agent_of(self.view, self.chosen), self.feed
+        if feed is None or feed.tab != "events" or agent is None or before is None:
+            return
+        if (before["status"], before["since"]) != (agent["status"], agent["since"]):
+            self._start(partial(self._quietly, feed), group="why")
+
+    async def _quietly(self, feed: Feed) -> None:
+        with contextlib.suppress(CrewError):
+            await feed.reconsider(self._fed)
+
+    # -- the agent in hand ------------------------------------------------------------------------
+
+    def refollow(self) -> None:
+        """Follow the agent in hand on the tab in hand, from the start."""
+        if self.chosen is None:
+            self.feed = None
+            return
+        self.feed = Feed(self.link, self.words, self.chosen, self.tab)
+        self._start(partial(self._follow, self.feed), group="feed")
+        self.panels["detail"].scroll_end(animate=False)
+
+    async def _follow(self, feed: Feed) -> None:
+        await asyncio.sleep(DWELL)
+        await feed.run(self._fed)
+
+    def _fed(self) -> None:
+        self.post_message(Fed())
+
+    def on_fed(self) -> None:
+        self._screen_pace.soon()
+
+    # -- painting ---------------------------------------------------------------------------------
+
+    def paint_now(self) -> None:
+        """A key was pressed: its effect is seen at once."""
+        self._pace.now()
+
+    def _paint(self) -> None:
+        self._note_swap()
+        self.painted = self.view
+        self.panels["header"].show(lambda columns: [self._header(columns)])
+        self._arrange()
+        if self.view is not None:
+            self.team.show_team(self.view, self.clock(), self.wanted, self.sort, self.chosen)
+        self.panels["tabs"].show(lambda columns: [self._tabs(columns)])
+        self.panels["footer"].show(lambda columns: [self.footer(columns)])
+        self._paint_detail()
+
+    def _note_swap(self) -> None:
+        """Remember when another question took the place of the one that a person was reading."""
+        before = model.agent_of(self.painted, self.chosen)
+        agent = model.agent_of(self.view, self.chosen)
+        old, new = (one.get("ask") if one else None for one in (before, agent))
+        if old and new and binding(old) != binding(new):
+            self.swapped_at = time.monotonic()
+
+    def _header(self, columns: int) -> Line:
+        return ((" ", ""), *model.header(self.view, self.trouble, columns - 2), (" ", ""))
+
+    def footer(self, columns: int) -> Line:
+        """The keys; `app.py` knows them."""
+        return ()
+
+    def _arrange(self) -> None:
+        """Give the panels their heights, and show those whose lines decide on these."""
+        size = self.size
+        self.found = needs(self.view, self.clock())
+        told = model.remarks(self.view, self.trouble, max(1, size.width - 2), self.words.typed)
+        self._remark(told)
+        self.panels["remarks"].show(lambda columns: [((" ", ""), *line) for line in told])
+        wanted = self.needy.show_needs(self.found, self.need, self.team.columns or size.width)
+        agents = len(self.view["agents"]) if self.view else 0
+        rows = layout.share(size.height - 2 - len(told), size.width, wanted, agents)
+        heights: tuple[tuple[Any, int], ...] = (
+            (self.panels["remarks"], len(told)),
+            (self.needy, rows.needs),
+            (self.team, rows.team),
+        )
+        for panel, height in heights:
+            if panel.styles.height is None or panel.styles.height.value != height:
+                panel.styles.height = height
+        self.needy.can_focus = bool(rows.needs)
+
+    def _remark(self, told: list[Line]) -> None:
+        """A remark is red where something is wrong, and not where it is only news."""
+        wrong = any(look == "bad" for line in told for _, look in line)
+        self.panels["remarks"].set_class(wrong, "wrong")
+
+    def _tabs(self, columns: int) -> Line:
+        agent = model.agent_of(self.view, self.chosen)
+        if agent is None:
+            return ((" nobody in hand", "dim"),)
+        glyph, look = model.LOOKS.get(agent["status"], model.UNKNOWN)
+        left: list[Any] = [(f" {one_line(agent['name'])} ", "strong")]
+        for tab in TABS:
+            shown = f"[{tab.title()}]" if tab == self.tab else f" {tab.title()} "
+            left += [(shown, "key" if tab == self.tab else "dim")]
+        status = f"{glyph} {one_line(agent['status'])} {age(self.clock() - agent['since'])} "
+        return spread(tuple(left), ((status, look),), columns)
+
+    def _paint_detail(self) -> None:
+        detail, feed, view = self.panels["detail"], self.feed, self.view
+        agent = model.agent_of(view, self.chosen)
+        if feed is None or view is None or agent is None:
+            empty: Line = ((" there is no agent: `crew up` launches a team", "dim"),)
+            detail.show(lambda columns: [fit(empty, columns)] if view is not None else [])
+            return
+        detail.show(lambda columns: feed.lines(view, agent, columns, self.clock()), follow=True)

@@ -1,0 +1,206 @@
+"""The session in words: its header, what is wrong with it, and one agent. Pure."""
+
+from collections.abc import Callable
+from typing import Any
+
+from orchestrator.core.text import span
+from orchestrator.dashboard.lines import (
+    DOT,
+    Line,
+    Look,
+    Run,
+    fit,
+    joined,
+    line_width,
+    one_line,
+    spread,
+    wrap,
+)
+from orchestrator.dashboard.numbers import cost, count
+
+View = dict[str, Any]
+
+# Glyph and look of each status: with its word beside it, it can be read without colours.
+LOOKS: dict[str, tuple[str, Look]] = {
+    "starting": ("◌", "busy"),
+    "ready": ("○", "good"),
+    "working": ("●", "busy"),
+    "blocked": ("?", "ask"),
+    "limited": ("◔", "warn"),
+    "backoff": ("↻", "warn"),
+    "stopping": ("▽", "dim"),
+    "stopped": ("■", "dim"),
+    "exited": ("□", "dim"),
+    "failed": ("✗", "bad"),
+    "lost": ("!", "bad"),
+}
+UNKNOWN: tuple[str, Look] = (" ", "")  # of a newer supervisor
+NEED = frozenset({"blocked", "failed"})
+TOKENS = ("input", "output", "cache_write", "cache_read")
+# Milliseconds and events from which on the supervisor is said to be slow.
+SLOW, LONG = 250.0, 100
+# What is shown of them when all is well: a queue from this length on, a latency in these steps.
+QUEUE = 10
+STEPS = (10, 25, 50, 100, 250)
+# Lines that one remark may take: its end is the remedy.
+REMARK = 3
+
+
+def agent_of(view: View | None, name: str | None) -> View | None:
+    """The agent `name`, if it is there."""
+    agents = view["agents"] if view else ()
+    return next((agent for agent in agents if agent["name"] == name), None)
+
+
+def tokens(usage: View | None) -> int:
+    """All of them, of whatever kind."""
+    return sum((usage or {}).get(kind) or 0 for kind in TOKENS)
+
+
+def asks(ask: View) -> str:
+    """What a blocked agent asks, as one clause."""
+    text, tool = one_line(ask.get("text")), one_line(ask.get("tool"))
+    named, _, argument = text.partition(": ")
+    if ask.get("kind") == "permission" and tool and tool == named:
+        return f"asks to use {tool}: {argument}" if argument else f"asks to use {tool}"
+    what = one_line(ask.get("name") or ask.get("kind"))
+    return f"asks ({what}): {text}" if text else f"asks ({what})"
+
+
+def due(agent: View, now: float) -> list[str]:
+    """What happens to an agent at a time."""
+    times = (("restart_at", "starts again in"), ("limited_until", "its limit ends in"))
+    return [f"{what} {span(agent[key] - now)}" for key, what in times if agent.get(key)]
+
+
+def doing(agent: View, now: float) -> str:
+    """What it is about, its remarks, and what waits for it."""
+    ask = agent.get("ask")
+    about = asks(ask) if ask else one_line(agent.get("detail"))
+    what = one_line(agent.get("doing"))
+    if what and what != "tool":
+        about = f"{what}: {about}" if about else what
+    queued, held = agent.get("queued"), one_line(agent.get("held"))
+    waits = f"{queued} queued{f': {held}' if held else ''}" if queued else ""
+    flags = [one_line(flag) for flag in agent.get("flags") or ()]
+    parts = [*flags, about, *due(agent, now), waits]
+    return DOT.join(dict.fromkeys(part for part in parts if part))
+
+
+def state_of(view: View) -> str:
+    """The session's state; `unwatched` if it should be up and nobody looks after it."""
+    watched = view["state"] in ("down", "unknown") or view.get("supervisor")
+    return one_line(view["state"]) if watched else "unwatched"
+
+
+def header(view: View | None, trouble: str | None, columns: int) -> Line:
+    """The session, its sums, and at the right end how its supervisor is."""
+    if view is None:
+        return fit((("connecting …" if trouble is None else "not connected", "dim"),), columns)
+    agents, usage = view["agents"], view.get("usage") or {}
+    state = state_of(view)
+    down = state == "down"
+    needy = 0 if down else sum(agent["status"] in NEED for agent in agents)
+    busy = sum(agent["status"] == "working" for agent in agents)
+    used = tokens(usage)
+    parts: list[Run] = [
+        (one_line(view["session"]), "strong"),
+        (state, "good" if state == "up" else "bad"),
+        (f"{needy} need{'s' * (needy == 1)} you" if needy else "", "ask"),
+        (cost(usage.get("cost_usd")) if used or usage.get("cost_usd") else "", ""),
+        (f"{len(agents)} agent{'s' * (len(agents) != 1)}", ""),
+        (f"{busy} working" if busy else "", "busy"),
+        (f"{count(used)} tokens" if used else "", ""),
+    ]
+    right = _supervisor(view, trouble)
+    room = columns - line_width(right) - 1
+    # The last of them go first; none is cut in the middle.
+    while len(parts) > 2 and line_width(joined(parts)) > room:
+        parts.pop()
+    return spread(joined(parts), right, columns)
+
+
+def _supervisor(view: View, trouble: str | None) -> Line:
+    """How the supervisor is, in a few words; what is wrong stands in the remarks."""
+    if view["state"] == "down":
+        return ()
+    if trouble is not None or not view.get("supervisor"):
+        return (("✗ not watched", "bad"),)
+    health = view.get("health") or {}
+    loop = health.get("loop") or {}
+    wrong = any(isinstance(value, str) for value in health.values()) or unwell(health)
+    parts = ["✗ supervisor" if wrong else "✓ supervisor"]
+    if (loop.get("queue") or 0) >= QUEUE:
+        parts.append(f"{loop['queue']} events wait")
+    if loop.get("latency_ms") is not None:
+        parts.append(_latency(loop["latency_ms"]))
+    return ((DOT.join(parts), "bad" if wrong else "dim"),)
+
+
+def _latency(milliseconds: float) -> str:
+    """In steps: a figure that always changes would be painted for ever."""
+    step = next((step for step in STEPS if milliseconds <= step), None)
+    return f"{round(milliseconds)} ms" if step is None else f"≤{step} ms"
+
+
+def unwell(health: View) -> list[str]:
+    """What the figures of the supervisor's loop and sources say is wrong."""
+    told: list[str] = []
+    loop, sources = health.get("loop") or {}, health.get("sources")
+    if (loop.get("latency_ms") or 0) > SLOW or (loop.get("queue") or 0) > LONG:
+        told.append(
+            f"the supervisor is slow: {loop.get('queue') or 0} events wait, "
+            f"{round(loop.get('latency_ms') or 0)} ms each"
+        )
+    for name, state in sources.items() if isinstance(sources, dict) else ():
+        wrong = state.get("wrong") if isinstance(state, dict) else state
+        if isinstance(wrong, str) and wrong not in ("", "ok"):
+            told.append(f"{one_line(name)}: {one_line(wrong)}")
+    return told
+
+
+def remarks(
+    view: View | None, trouble: str | None, columns: int, typed: Callable[[str], str] = str
+) -> list[Line]:
+    """What is wrong or out of date, the worst first; most of the time nothing.
+
+    `typed` puts the commands in a sentence as they are to be typed here.
+    """
+    told: list[Run] = [(f"✗ {trouble}", "bad")] if trouble else []
+    if view is not None and view["state"] != "down":
+        health = view.get("health") or {}
+        told += [(f"✗ {wrong}", "bad") for wrong in health.values() if _said(wrong)]
+        told += [(f"✗ {wrong}", "bad") for wrong in unwell(health)]
+        if view["state"] == "paused":
+            text = "too many restarts: nothing is started again; `crew up` goes on"
+            told.append((f"! {text}", "bad"))
+        if view.get("edited"):
+            files = ", ".join(str(file) for file in view["edited"])
+            told.append((f"! edited since `crew up`: {files}; `crew up` applies it", "warn"))
+        if missed := view.get("missed_events"):
+            told.append((f"! {missed} change(s) were noticed late, by the audit", "warn"))
+    return [
+        ((line, look),)
+        for text, look in told
+        for line in wrap(typed(one_line(text)), columns, REMARK)
+    ]
+
+
+def _said(wrong: object) -> bool:
+    return isinstance(wrong, str) and bool(wrong)
+
+
+def footer(groups: list[tuple[str, str]], columns: int) -> tuple[Line, list[tuple[int, int]]]:
+    """Keys and what they do, as many as there is room for; and where each begins and ends."""
+    runs: list[Run] = []
+    places: list[tuple[int, int]] = []
+    at = 0
+    for key, what in groups:
+        size = len(key) + 1 + len(what)
+        gap = 2 if places else 0
+        if at + gap + size > columns:
+            break
+        runs += [(" " * gap, ""), (key, "key"), (f" {what}", "dim")]
+        places.append((at + gap, at + gap + size))
+        at += gap + size
+    return tuple(runs), places

@@ -1,0 +1,1 @@
+"""Each takes a value to show; none knows the link or the app."""
