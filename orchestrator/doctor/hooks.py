@@ -31,6 +31,7 @@ ARRIVES = 15.0
 STANDS = 1.0
 # Seconds between looks at the spool, and at the screen. This process has no loop to be woken in.
 _STEP, _LOOK = 0.05, 0.3
+UNKNOWN = "unknown"
 _ANSWERS = 5.0
 
 
@@ -120,14 +121,17 @@ class _Trial:
     def _wait(self, name: str, pane: str) -> Finding:
         began = looked = time.monotonic()
         asked: float | None = None
+        ended: float | None = None
         while (now := time.monotonic()) < began + ARRIVES:
             if self._arrived():
                 return ok(name, f"{FIRST} arrived after {now - began:.1f} s")
             if now - looked > _LOOK:
                 looked = now
                 seen = self._look(pane)
-                # It may have come just before the end.
-                if seen.dead is not None and not self._arrived():
+                # The hook may have come just before the end; tmux may tell the status after it.
+                ended = (ended or now) if seen.dead is not None else None
+                told = seen.dead != UNKNOWN or (ended is not None and now - ended > STANDS)
+                if seen.dead is not None and told and not self._arrived():
                     return self._ended(name, seen)
                 look = read(seen.lines, self._cli.screen)
                 asked = (asked or now) if look.status == "blocked" else None
@@ -147,7 +151,7 @@ class _Trial:
         shown = self._tmux("display-message", "-p", "-t", pane, said, ";", *screen_of)
         first, _, screen = shown.partition("\n")
         dead, _, status = first.partition(" ")
-        return _Seen(status or "unknown" if dead == "1" else None, screen.split("\n"))
+        return _Seen(status or UNKNOWN if dead == "1" else None, screen.split("\n"))
 
     @property
     def _by_hand(self) -> str:
