@@ -15,7 +15,7 @@ import aiofiles
 from orchestrator import launching
 from orchestrator.core import views
 from orchestrator.core.events import DeadlinePassed, ProcessExited
-from orchestrator.core.reports import in_first_run
+from orchestrator.core.readings import in_first_run
 from orchestrator.core.screen import Look, is_emptied, read
 from orchestrator.core.spec import CliSpec
 from orchestrator.core.state import NEEDS_HUMAN, Agent, Process, Source, Status, World

@@ -54,7 +54,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a sub-agent's hooks are not the session's",
-        "core/reports.py",
+        "core/readings.py",
         "    if event.subagent:\n        return None\n",
         "",
         REPORTS,
@@ -150,7 +150,7 @@ MUTATIONS = (
     ),
     Mutation(
         "what was denied does not run",
-        "core/reports.py",
+        "core/readings.py",
         "and ask.tool and not ask.denied:",
         "and ask.tool:",
         ANSWERS,

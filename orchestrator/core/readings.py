@@ -1,0 +1,222 @@
+"""What one report says of an agent's status: each source's own way of saying it. Pure.
+
+A reading is what the report alone says, and what it means after what the agent did before. What
+becomes of the agent, with all that others have said, is decided in `reports.py`.
+"""
+
+import re
+from collections.abc import Mapping
+
+from orchestrator.core.events import HookReceived, ScreenSeen, StatusFileSeen
+from orchestrator.core.spec import AskKind, CliSpec
+from orchestrator.core.state import Agent, Ask, Doing, Flag, Status
+from orchestrator.core.values import value
+
+# What is remembered of a transcript that told of a prompt alone.
+A_PROMPT = "a prompt"
+DETAIL = 200  # characters of `detail`: a line of a wide terminal
+STATUS_OF = {
+    "starting": Status.STARTING,
+    "ready": Status.READY,
+    "working": Status.WORKING,
+    "blocked": Status.BLOCKED,
+    "limited": Status.LIMITED,
+}
+# Seconds by which the hook of a turn's beginning may be older than the status file's word of it.
+HOOK_BEFORE = 0.1
+# The first line of a message that came through us.
+FRAME = re.compile(r"\[crew message (\d+) from ([\w-]+)\]")
+WAITING_FOR: Mapping[str, AskKind] = {
+    "permission prompt": "permission",
+    "input needed": "question",
+}
+
+
+@value
+class Reading:
+    """What one report says of the status. `detail` None: nothing new about it."""
+
+    status: Status
+    doing: Doing | None = None
+    detail: str | None = None
+    ask: Ask | None = None
+    flags: frozenset[Flag] = frozenset()
+    limited_until: float | None = None
+
+
+# -- hooks -----------------------------------------------------------------------------------------
+
+
+def hook_said(event: HookReceived) -> str:
+    what = event.tool or event.reason or ""
+    return f"{event.hook} {what}".strip()
+
+
+def of_hook(agent: Agent, event: HookReceived, cli: CliSpec) -> Reading | None:
+    """A sub-agent's hooks say nothing of the session's own turn."""
+    if event.subagent:
+        return None
+    match event.hook:
+        case "SessionStart":
+            # A CLI with a status file tells there when its prompt is ready: later than this.
+            if event.reason == "clear":
+                return Reading(status=Status.READY, detail="a fresh conversation, after /clear")
+            ready = cli.status_file is None and event.reason != "compact"
+            return Reading(status=Status.READY) if ready else None
+        case "UserPromptSubmit":
+            return Reading(
+                status=Status.WORKING, doing=Doing.THINKING, detail=_of_prompt(event.text or "")
+            )
+        case "PreToolUse" if event.tool != "AskUserQuestion":
+            return Reading(status=Status.WORKING, doing=Doing.TOOL, detail=_tool(event))
+        case "PermissionRequest":
+            ask = _hook_ask(event)
+            return Reading(status=Status.BLOCKED, ask=ask, detail=asks(ask))
+        case "PostToolUse" | "PostToolBatch" | "PostToolUseFailure" | "PermissionDenied":
+            return Reading(status=Status.WORKING, doing=Doing.THINKING, detail="")
+        case "MessageDisplay":
+            return Reading(status=Status.WORKING, doing=Doing.STREAMING, detail=event.text)
+        case "PreCompact":
+            return Reading(status=Status.WORKING, doing=Doing.COMPACTING, detail="")
+        case "Stop" if event.background:
+            return Reading(
+                status=Status.WORKING,
+                doing=Doing.BACKGROUND,
+                detail=f"{event.background} in the background",
+            )
+        case "Stop":
+            return Reading(status=Status.READY, detail=event.text or "")
+        case "StopFailure":
+            text = event.text or event.reason or "unknown"
+            return Reading(status=Status.READY, detail=f"error: {text}")
+        case _:
+            return None
+
+
+def _of_prompt(text: str) -> str:
+    if framed := FRAME.match(text):
+        return f"on message {framed[1]} from {framed[2]}"
+    return f"on: {text}"
+
+
+def _tool(event: HookReceived) -> str:
+    return f"{event.tool}: {event.argument}" if event.argument else str(event.tool)
+
+
+def _hook_ask(event: HookReceived) -> Ask:
+    if event.question is not None:
+        options = tuple((str(n), label) for n, label in enumerate(event.options, 1))
+        return Ask(
+            kind="question",
+            text=event.question,
+            tool=event.tool,
+            hook=event.key,
+            options=options,
+        )
+    return Ask(kind="permission", text=_tool(event), tool=event.tool, hook=event.key)
+
+
+# -- status file, screen ---------------------------------------------------------------------------
+
+
+def of_status_file(agent: Agent, event: StatusFileSeen) -> Reading:
+    status = STATUS_OF[event.status]
+    if status is Status.BLOCKED:
+        why = event.waiting_for or "input"
+        ask = Ask(kind=WAITING_FOR.get(why, "dialog"), text=why)
+        return Reading(status=status, ask=ask, detail=asks(ask))
+    if status is Status.LIMITED:
+        return Reading(status=status, limited_until=event.until, detail="rate limit")
+    heard = agent.said.get("hook")
+    hooks_work = heard is not None and heard.at >= agent.turn_began - HOOK_BEFORE
+    if status is Status.READY and (agent.status is Status.STARTING or in_first_run(agent)):
+        return Reading(status=status, detail=_last_words(agent))
+    if status is Status.READY and agent.status in (Status.WORKING, Status.BLOCKED) and hooks_work:
+        # A turn that ends by itself says so with a Stop hook, just before or after this; an
+        # interrupted one says nothing else. But where no hook told of the turn at all, none can
+        # tell of its end.
+        return Reading(status=status, flags=frozenset({Flag.INTERRUPTED}), detail="interrupted")
+    if status is Status.WORKING and agent.status is Status.BLOCKED:
+        return _after_answer(agent)
+    if status is Status.WORKING and agent.status is not Status.WORKING:
+        return Reading(status=status, doing=Doing.THINKING)
+    return Reading(status=status)
+
+
+def _after_answer(agent: Agent) -> Reading:
+    """No hook tells that a dialog was answered: what was asked for is what goes on now."""
+    ask = agent.ask
+    if ask is not None and ask.kind == "permission" and ask.tool and not ask.denied:
+        return Reading(status=Status.WORKING, doing=Doing.TOOL, detail=ask.text)
+    return Reading(status=Status.WORKING, doing=Doing.THINKING, detail="")
+
+
+def _last_words(agent: Agent) -> str:
+    """What the conversation said last, for who comes back with it."""
+    said = agent.said.get("transcript") if agent.begun else None
+    return said.text if said is not None and said.text != A_PROMPT else ""
+
+
+def of_screen(agent: Agent, event: ScreenSeen, cli: CliSpec) -> Reading | None:
+    """The screen decides for a CLI that has nothing better; elsewhere it only fills gaps."""
+    informed = is_informed(cli)
+    # A dialog before the first report of a CLI: first-run questions have no hook.
+    unheard = agent.status is Status.STARTING or in_first_run(agent)
+    if informed and event.status != "blocked":
+        # A dialog that is gone, and no report yet: it goes on with its start.
+        return Reading(status=Status.STARTING) if in_first_run(agent) else None
+    if event.status is None or (informed and not unheard):
+        return None
+    status = STATUS_OF[event.status]
+    ask = None
+    if status is Status.BLOCKED:
+        ask = Ask(
+            kind=event.ask or "dialog",
+            text=event.text,
+            name=event.name,
+            options=event.options,
+            shown=event.text,
+        )
+    until = event.at + event.seconds if event.seconds is not None else None
+    return Reading(
+        status=status,
+        ask=ask,
+        detail=asks(ask) if ask else None,
+        limited_until=until if status is Status.LIMITED else None,
+    )
+
+
+def is_informed(cli: CliSpec) -> bool:
+    """Whether it has something better than its screen to report by."""
+    return cli.status_file is not None or cli.hooks is not None
+
+
+def in_first_run(agent: Agent) -> bool:
+    """Whether it stands in a dialog that comes before everything that a CLI reports of itself."""
+    return agent.status is Status.BLOCKED and agent.evidence.source == "screen"
+
+
+# -- dialogs ---------------------------------------------------------------------------------------
+
+
+def asks(ask: Ask) -> str:
+    if ask.name is not None:
+        return f"asks: {ask.name}: {' '.join(ask.text.split())}"
+    return f"asks {ask.kind}: {ask.text}" if ask.text else f"asks {ask.kind}"
+
+
+def may_be_one(ask: Ask, other: Ask) -> bool:
+    """Whether two reports may be of one dialog: each dialog has a hook of its own."""
+    return not ask.options and (ask.hook is None or other.hook in (None, ask.hook))
+
+
+def is_vague(ask: Ask) -> bool:
+    """Known only to be open: from the status file, which does not say what is asked."""
+    return ask.tool is None and not ask.options
+
+
+def one_line(text: str) -> str:
+    """One line of `text`: its first that has a word in it, so no rule of a table."""
+    found = next((line for line in text.splitlines() if any(map(str.isalnum, line))), text)
+    line = " ".join(found.split())
+    return line if len(line) <= DETAIL else line[: DETAIL - 1] + "…"
