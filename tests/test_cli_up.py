@@ -243,7 +243,8 @@ def test_up_returns_when_everybody_who_waits_for_nobody_has_a_process(
         "◌  boss    starting",
         "◌  worker  starting  waits for boss",
         "",
-        "    crew status       what everybody does",
+        "    crew watch        what everybody does, live",
+        "    crew status       the same, once",
         "    crew attach       go to their windows",
         "    crew logs NAME    what an agent printed",
     ]

@@ -184,9 +184,10 @@ async def test_samples_and_health_are_told_when_they_differ() -> None:
 
 
 def test_only_sentences_are_remarks() -> None:
-    health = {**views.HEALTH, "storage": "the disk is full", "loop": {"queue": 9}}
+    health = {**views.HEALTH, "storage": "the disk is full", "tmux": "it is gone"}
+    health |= {"loop": {"queue": 9}, "sources": {"files": "no watch", "tmux": "it is gone"}}
     view = views.view(empty_world("t"), health)
-    assert session_remarks(view) == ["! the disk is full"]
+    assert session_remarks(view) == ["! the disk is full", "! it is gone", "! no watch"]
 
 
 async def test_a_place_that_cannot_be_watched_is_known_by_its_words(

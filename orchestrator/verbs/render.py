@@ -196,9 +196,9 @@ def session_remarks(view: View) -> list[str]:
     """What is wrong or out of date with the session as a whole."""
     remarks: list[str] = []
     health = view.get("health") or {}
-    # The rest of it is numbers, for a dashboard.
-    wrongs = [wrong for wrong in health.values() if isinstance(wrong, str) and wrong]
-    remarks += [f"! {safe_text(wrong)}" for wrong in wrongs]
+    # The loop's are numbers, for a dashboard. One thing may be wrong for two reasons.
+    wrongs = [health.get("storage"), health.get("tmux"), *(health.get("sources") or {}).values()]
+    remarks += [f"! {safe_text(wrong)}" for wrong in dict.fromkeys(filter(None, wrongs))]
     if view["state"] == "paused":
         remarks.append(
             program.as_typed("! too many restarts: nothing is started again; `crew up` goes on")

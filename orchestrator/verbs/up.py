@@ -209,7 +209,8 @@ def _tell(view: View, started: Json, as_json: bool) -> None:
 
 def _next(view: View, flag: bool) -> list[str]:
     looks = (
-        (("status",), "what everybody does"),
+        (("watch",), "what everybody does, live"),
+        (("status",), "the same, once"),
         (("attach",), "go to their windows"),
         (("logs", "NAME"), "what an agent printed"),
     )
