@@ -24,6 +24,8 @@ NO = frozenset({"no", "n", "deny"})
 # characters are: what is typed is looked for on the screen before it is submitted.
 OWN = "own words"
 OWN_MAX = 200
+# Characters of what is asked that a dialog shows for certain.
+SHOWN = 200
 # What an agent is told where the person gives no reason.
 REFUSED = "The person refused this. Do not try it in another way; go on without it, or ask them."
 
@@ -61,6 +63,7 @@ def begins(text: str, shown: str) -> bool:
 
 
 def shows(text: str, ask: Ask) -> bool:
-    """Whether a dialog's text is about what is asked, blanks apart: a narrow screen folds lines."""
-    about = ask.text.removeprefix(f"{ask.tool}: ")
+    """Whether a dialog's text is about what is asked, blanks apart: a narrow screen folds lines,
+    and may not hold all of a long one."""
+    about = ask.text.removeprefix(f"{ask.tool}: ")[:SHOWN]
     return "".join(about.split()) in "".join(text.split())

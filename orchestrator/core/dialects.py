@@ -17,9 +17,10 @@ from orchestrator.core.values import value
 
 Dialect = Literal["claude"]
 
-# Characters. The argument is one line of a wide terminal; a prompt is compared with what was
-# typed, so it is kept nearly whole; last words are read by people.
-ARGUMENT = 200
+# Characters. The argument is what a person allows, so what is cut of it must be seen to be cut; a
+# prompt is compared with what was typed, so it is kept nearly whole; last words are read by people.
+ARGUMENT = 2_000
+LABEL = 200
 PROMPT = 65_536
 WORDS = 2_000
 TRANSCRIPT_PROMPT = 2_000
@@ -230,7 +231,7 @@ def _claude_hook(hook: str, payload: Mapping[str, Any]) -> HookFields:
         tool=_name(_strict(payload, "tool_name", str)),
         argument=_argument(tool_input),
         text=_text(payload.get(field), limit),
-        reason=_text(payload.get(REASON.get(hook, "")), ARGUMENT),
+        reason=_text(payload.get(REASON.get(hook, "")), LABEL),
         question=question,
         options=options,
         subagent=_name(_strict(payload, "agent_id", str)) or None,
@@ -254,7 +255,8 @@ def _argument(tool_input: Mapping[str, Any]) -> str | None:
         # Far more than is kept: blanks are folded after the cut.
         text = _text(found, 10 * ARGUMENT)
         if text and (line := " ".join(text.split())):
-            return line[:ARGUMENT]
+            whole = len(line) <= ARGUMENT and len(str(found)) <= 10 * ARGUMENT
+            return line if whole else f"{line[: ARGUMENT - 1]}…"
     return None
 
 
@@ -264,7 +266,7 @@ def _question(tool_input: Mapping[str, Any]) -> tuple[str | None, tuple[str, ...
     question = _text(first.get("question"), WORDS)
     if question is None:
         return None, ()
-    labels = (_text(option.get("label"), ARGUMENT) for option in _dicts(first.get("options")))
+    labels = (_text(option.get("label"), LABEL) for option in _dicts(first.get("options")))
     return question, tuple(label for label in labels if label)[:OPTIONS]
 
 

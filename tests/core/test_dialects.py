@@ -105,7 +105,7 @@ def test_a_question_with_its_options() -> None:
         ({"of_some_server": "text", "n": 1}, "text"),
         ({"n": 1}, None),
         ("odd", None),
-        ({"command": "x" * 10_000_000}, "x" * ARGUMENT),
+        ({"command": "x" * 10_000_000}, "x" * (ARGUMENT - 1) + "…"),
     ],
 )
 def test_the_argument_is_one_short_line(given_input: object, shown: str | None) -> None:
