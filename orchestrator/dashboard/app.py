@@ -24,7 +24,7 @@ KEYS = (
     ("enter", "enter", "attach", "go to its window, as `crew attach` (also: a)"),
     ("s", "s", "send", "send it a message"),
     ("y", "y", "yes", "answer what it asks with yes; 1 to 9 choose an option"),
-    ("n", "n", "no", "answer with no; where it can be told why, you are asked for the reason"),
+    ("n", "n", "no", "answer with no; you are asked why, where it can be told"),
     ("space", "space", "next", "to the next who needs you"),
     ("i", "i", "interrupt", "stop its turn; it goes on to live"),
     ("question_mark", "?", "help", "show the keys"),
@@ -66,8 +66,11 @@ COMMANDS = (
     ("q,ctrl+c", "close"),
 )
 ACTIONS = frozenset(action.partition("(")[0] for _, action in COMMANDS)
-# Those that do nothing where nothing is asked.
+# Those that do nothing where nothing is asked; a question is answered in words or by a number.
 ANSWERS = frozenset({"y", "n", "t"})
+# In a session that is down, and where there is no agent.
+FOR_ONE = frozenset({"enter", "s", "i", "R", "X"})
+FOR_ANY = FOR_ONE | {"slash", "o", "tab", "left"}
 
 
 class Dashboard(Orders):
@@ -98,7 +101,7 @@ class Dashboard(Orders):
             need = self.found[max(0, min(len(keys) - 1, at + by))]
             self.choose(need.agent, need.key)
         elif names := self.team.names:
-            at = names.index(self.chosen) if self.chosen in names else 0
+            at = names.index(self.chosen) if self.chosen in names else -1
             self.choose(names[max(0, min(len(names) - 1, at + by))])
         self.paint_now()
 
@@ -134,6 +137,10 @@ class Dashboard(Orders):
         def changed(words: str) -> None:
             self.wanted = words
             self.paint_now()
+            # A key is for an agent that is seen.
+            if self.team.names and self.chosen not in self.team.names:
+                self.choose(self.team.names[0])
+                self.paint_now()
 
         await self.prompt(
             Entry(
@@ -196,10 +203,18 @@ class Dashboard(Orders):
     def _keys(self) -> list[tuple[str, tuple[str, str]]]:
         """The keys that do something now, with what the footer says of them."""
         agent = model.agent_of(self.view, self.chosen)
-        idle = frozenset() if agent and agent.get("ask") else ANSWERS
+        ask = (agent or {}).get("ask") or {}
+        question = ask.get("kind") == "question"
+        idle = ANSWERS - ({"t"} if question else {"y", "n"} if ask else set())
+        if self.view is None or agent is None:
+            idle = idle | FOR_ANY
+        elif self.view["state"] == "down":
+            idle = idle | FOR_ONE
         if not self.found:
             idle = idle | {"space"}
-        return [(key, (shown, what)) for key, shown, what, _ in KEYS if key not in idle]
+        rows = [(key, (shown, what)) for key, shown, what, _ in KEYS if key not in idle]
+        # The key for own words is wanted where a question is asked, and nowhere else.
+        return sorted(rows, key=lambda row: (row[0] not in ("enter", "s"), row[0] != "t"))
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """The palette: the keys by name."""

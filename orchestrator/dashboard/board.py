@@ -24,6 +24,7 @@ from orchestrator.dashboard.model import View
 from orchestrator.dashboard.needs import Need, binding, needs
 from orchestrator.dashboard.numbers import age
 from orchestrator.dashboard.pace import Pace
+from orchestrator.dashboard.team import chosen_agents
 from orchestrator.dashboard.theme import Themed
 from orchestrator.dashboard.widgets.panel import Panel
 from orchestrator.dashboard.widgets.panels import NeedsPanel, TeamPanel
@@ -63,6 +64,7 @@ class Board(Themed[None]):
         # As it is, and as it was last painted: a person answers what is painted.
         self.view: View | None = None
         self.painted: View | None = None
+        self._ages: list[str] = []
         self.trouble: str | None = None
         self.found: list[Need] = []
         # The agent in hand, and the need in hand, which may be about a message to it.
@@ -97,7 +99,7 @@ class Board(Themed[None]):
         self.team = self.query_one("#team", TeamPanel)
         self.needy = self.query_one("#needs", NeedsPanel)
         self.team.focus()
-        self.set_interval(CLOCK, self._pace.soon)
+        self.set_interval(CLOCK, self._grow_older)
         self._start(partial(self.link.run, self._hear), group="link")
         self._paint()
 
@@ -176,7 +178,7 @@ class Board(Themed[None]):
             return
         self.feed = Feed(self.link, self.words, self.chosen, self.tab)
         self._start(partial(self._follow, self.feed), group="feed")
-        self.panels["detail"].scroll_end(animate=False)
+        self.panels["detail"].to_end()
 
     async def _follow(self, feed: Feed) -> None:
         await asyncio.sleep(DWELL)
@@ -194,9 +196,19 @@ class Board(Themed[None]):
         """A key was pressed: its effect is seen at once."""
         self._pace.now()
 
+    def _grow_older(self) -> None:
+        """Paint if an age is told otherwise by now."""
+        # An agent's events are told with their ages as well.
+        if self.tab != "screen" or self._ages != self._told_ages():
+            self._pace.soon()
+
+    def _told_ages(self) -> list[str]:
+        return model.ages(self.view, self.clock()) if self.view else []
+
     def _paint(self) -> None:
         self._note_swap()
         self.painted = self.view
+        self._ages = self._told_ages()
         self.panels["header"].show(lambda columns: [self._header(columns)])
         self._arrange()
         if self.view is not None:
@@ -225,10 +237,11 @@ class Board(Themed[None]):
         size = self.size
         self.found = needs(self.view, self.clock())
         told = model.remarks(self.view, self.trouble, max(1, size.width - 2), self.words.typed)
+        told += self._narrowed(max(1, size.width - 2))
         self._remark(told)
         self.panels["remarks"].show(lambda columns: [((" ", ""), *line) for line in told])
         wanted = self.needy.show_needs(self.found, self.need, self.team.columns or size.width)
-        agents = len(self.view["agents"]) if self.view else 0
+        agents = len(chosen_agents(self.view, self.wanted)) if self.view else 0
         rows = layout.share(size.height - 2 - len(told), size.width, wanted, agents)
         heights: tuple[tuple[Any, int], ...] = (
             (self.panels["remarks"], len(told)),
@@ -240,6 +253,14 @@ class Board(Themed[None]):
                 panel.styles.height = height
         self.needy.can_focus = bool(rows.needs)
 
+    def _narrowed(self, columns: int) -> list[Line]:
+        """Says that not everybody is shown."""
+        if self.view is None or not self.wanted.strip():
+            return []
+        shown, of = len(chosen_agents(self.view, self.wanted)), len(self.view["agents"])
+        told = f"/ {one_line(self.wanted)}: {shown} of {of} agents are shown; / and esc shows all"
+        return [fit(((told, "warn"),), columns)]
+
     def _remark(self, told: list[Line]) -> None:
         """A remark is red where something is wrong, and not where it is only news."""
         wrong = any(look == "bad" for line in told for _, look in line)
@@ -248,7 +269,7 @@ class Board(Themed[None]):
     def _tabs(self, columns: int) -> Line:
         agent = model.agent_of(self.view, self.chosen)
         if agent is None:
-            return ((" nobody in hand", "dim"),)
+            return ()
         glyph, look = model.LOOKS.get(agent["status"], model.UNKNOWN)
         left: list[Any] = [(f" {one_line(agent['name'])} ", "strong")]
         for tab in TABS:
@@ -261,7 +282,8 @@ class Board(Themed[None]):
         detail, feed, view = self.panels["detail"], self.feed, self.view
         agent = model.agent_of(view, self.chosen)
         if feed is None or view is None or agent is None:
-            empty: Line = ((" there is no agent: `crew up` launches a team", "dim"),)
+            what = self.words.typed("there is no agent: `crew up` launches a team")
+            empty: Line = ((f" {what}", ""),)
             detail.show(lambda columns: [fit(empty, columns)] if view is not None else [])
             return
         detail.show(lambda columns: feed.lines(view, agent, columns, self.clock()), follow=True)

@@ -114,7 +114,7 @@ class Feed:
             shown = terminal.screen([str(line) for line in self._frame.get("lines") or ()])
             while shown and not any(text.strip() for text, _ in shown[-1]):
                 shown.pop()
-            return shown
+            return [terminal.cut(line, columns) for line in shown]
         if self._logs is None:
             return [_dim(" …")]
         lines = [text for row in self._logs.rstrip().split("\n") for text in wrap(row, columns, 20)]

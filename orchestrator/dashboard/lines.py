@@ -3,6 +3,8 @@
 A look is a name, such as `bad`; what it looks like in a theme is in `app.tcss`.
 """
 
+import functools
+import re
 from collections.abc import Sequence
 from typing import Literal
 
@@ -13,6 +15,7 @@ Run = tuple[str, Look]
 Line = tuple[Run, ...]
 
 DOT = " · "
+_UNSTEADY = re.compile("[\ufe00-\ufe0f\U0001f3fb-\U0001f3ff]")
 
 
 def plain(line: Line) -> str:
@@ -58,12 +61,22 @@ def joined(parts: Sequence[Run]) -> Line:
     return tuple(runs)
 
 
+# Most cells of a table are as they were at its last painting.
+@functools.lru_cache(maxsize=4096)
 def cell(text: str, columns: int, *, right: bool = False) -> str:
     """`text` in exactly `columns` columns."""
     shown = clip(text, columns)
     if right:
         return " " * (columns - width(shown)) + shown
     return pad(shown, columns)
+
+
+def steady(text: str) -> str:
+    """`text` without what is as wide as a terminal likes: what stands beside it would be shifted.
+
+    That are the selectors that turn a sign into an emoji, and an emoji's colour of skin.
+    """
+    return text if text.isascii() else _UNSTEADY.sub("", text)
 
 
 def one_line(text: object) -> str:

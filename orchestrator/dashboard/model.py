@@ -16,7 +16,7 @@ from orchestrator.dashboard.lines import (
     spread,
     wrap,
 )
-from orchestrator.dashboard.numbers import cost, count
+from orchestrator.dashboard.numbers import age, cost, count
 
 View = dict[str, Any]
 
@@ -71,6 +71,13 @@ def due(agent: View, now: float) -> list[str]:
     """What happens to an agent at a time."""
     times = (("restart_at", "starts again in"), ("limited_until", "its limit ends in"))
     return [f"{what} {span(agent[key] - now)}" for key, what in times if agent.get(key)]
+
+
+def ages(view: View, now: float) -> list[str]:
+    """All that is told of agents and depends on the time."""
+    return [
+        told for agent in view["agents"] for told in (age(now - agent["since"]), *due(agent, now))
+    ]
 
 
 def doing(agent: View, now: float) -> str:

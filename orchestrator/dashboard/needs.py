@@ -92,6 +92,8 @@ def _of_agent(agent: View, now: float) -> Need | None:
             ask = agent.get("ask") or {"kind": "dialog", "text": ""}
             answers = choices(agent.get("ask"))
             hint = "" if answers else "enter goes to its window, where it is answered"
+            if ask["kind"] == "question":
+                hint = "t answers in your own words"
             if ask.get("answering"):
                 hint = "the answer is on its way"
             return Need(name, name, glyph, look, asks(ask), str(ask["text"]), answers, hint)
@@ -109,7 +111,7 @@ def _of_message(message: View) -> Need | None:
     number, to, detail = message["number"], str(message["to"]), one_line(message.get("detail"))
     why = f": {detail}" if detail else ""
     headline = f"message {number} is {message['state']}{why}"
-    hint = "enter goes to its window: look whether it was taken before you send it again"
+    hint = "enter goes to its window; send it again only if it was not taken"
     return Need(f"message:{number}", to, "!", "warn", headline, str(message["text"]), hint=hint)
 
 

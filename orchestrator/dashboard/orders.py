@@ -76,7 +76,8 @@ class Orders(Board):
     def action_leave(self) -> None:
         """Leave what is typed into, wherever the keyboard is; a message stays as a draft."""
         for prompt in self.query(Prompt):
-            prompt.action_leave()
+            if not prompt.is_over:
+                prompt.action_leave()
 
     @work(group="orders")
     async def order(self, done: str, verb: str, agent: str, **args: object) -> None:
@@ -102,7 +103,8 @@ class Orders(Board):
     def _asking(self) -> View | None:
         agent = self.in_hand()
         if agent is not None and not agent.get("ask"):
-            self.tell(f"{agent['name']} asks nothing now", bad=True)
+            other = ": space goes to the next who needs you" if self.found else ""
+            self.tell(f"{agent['name']} asks nothing now{other}", bad=True)
             return None
         if time.monotonic() - self.swapped_at < REACTION:
             self.tell("this was just asked in the place of something else: press again", bad=True)
@@ -180,6 +182,11 @@ class Orders(Board):
         asked = {"id": uuid.uuid4().hex, "agent": agent, "text": text}
         try:
             message = (await self.link.request("send", **asked))["message"]
+        except CrewError as error:
+            self.drafts[agent] = self.drafts.get(agent) or text  # to be sent later, or mended
+            self.tell(str(error), bad=True)
+            return
+        try:
             if message["state"] in PENDING:
                 await self._while_pending(message["number"])
                 message = {**message, **(await self.link.request("send", **asked))["message"]}

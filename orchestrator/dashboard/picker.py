@@ -6,7 +6,8 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
-from orchestrator.dashboard.lines import Line, cell, fit
+from orchestrator.core.text import width
+from orchestrator.dashboard.lines import Line, Look, cell, fit
 from orchestrator.dashboard.theme import Themed
 from orchestrator.dashboard.widgets.panel import Panel
 
@@ -44,8 +45,8 @@ class Picker(Themed[str]):
         self._paint()
 
     def _paint(self) -> None:
-        names = max(len(name) for name, _, _ in self.rows)
-        states = max(len(state) for _, state, _ in self.rows)
+        names = max(width(name) for name, _, _ in self.rows)
+        states = max(width(state) for _, state, _ in self.rows)
 
         def make(columns: int) -> list[Line]:
             return [
@@ -54,7 +55,7 @@ class Picker(Themed[str]):
                         ("  ", ""),
                         (cell(name, names), "strong"),
                         ("  ", ""),
-                        (cell(state, states), "ask" if "need" in state else ""),
+                        (cell(state, states), _look(state)),
                         (f"  {root}", "dim"),
                     ),
                     columns,
@@ -77,3 +78,9 @@ class Picker(Themed[str]):
             if clicked.twice:
                 self.action_pick()
             self._paint()
+
+
+def _look(state: str) -> Look:
+    """Of a state in words."""
+    looks: dict[str, Look] = {"up": "good", "down": "dim"}
+    return "ask" if "need" in state else looks.get(state, "warn")

@@ -17,7 +17,10 @@ _STEP = 0.02
 
 
 class Still:
-    """A link to a recorded view: nothing changes, and nothing can be asked."""
+    """A link to a recorded view: nothing changes, and nothing can be asked.
+
+    Beside what `crew status --json` tells, `screens` may hold live screens by the names of agents.
+    """
 
     def __init__(self, view: Json) -> None:
         self._view = view
@@ -29,10 +32,10 @@ class Still:
         raise CrewError("this is a recorded view: nothing can be asked of it")
 
     async def stream(self, verb: str, **args: Any) -> AsyncGenerator[Json, None]:
-        nothing: tuple[Json, ...] = ()
-        for line in nothing:
-            yield line
-        raise CrewError("this is a recorded view: it has no live screen")
+        screen = (self._view.get("screens") or {}).get(args.get("agent"))
+        if verb != "screen" or screen is None:
+            raise CrewError("this is a recorded view: it has no live screen")
+        yield {"screen": screen}
 
 
 def take(

@@ -100,10 +100,8 @@ def table(view: View, columns: int, now: float, *, wanted: str = "", sort: str =
     """The team in `columns` columns."""
     agents = chosen_agents(view, wanted, sort)
     cells = [_cells(agent, view, now) for agent in agents]
-    shown = _shown(cells, columns)
-    widths = {name: _width(name, cells) for name in shown}
-    taken = MARK + sum(widths[name] + GAP for name in shown if name != "doing")
-    widths["doing"] = max(0, columns - taken)
+    widths = _widths(cells, columns)
+    shown = list(widths)
     head = tuple(_head(name, widths[name], sort) for name in shown)
     rows = [
         _row([(row[name][0], row[name][1], widths[name], name) for name in shown]) for row in cells
@@ -159,17 +157,23 @@ def _context(context: View | None) -> tuple[str, Look]:
 
 def _width(name: str, cells: list[dict[str, tuple[str, Look]]]) -> int:
     bound = {"name": NAME, "role": ROLE}.get(name, 99)
-    most = max((width(row[name][0]) for row in cells), default=0)
+    most = max((width(text) for text in {row[name][0] for row in cells}), default=0)
     return max(len(TITLES[name]) + (name in SORTS), min(bound, most))
 
 
-def _shown(cells: list[dict[str, tuple[str, Look]]], columns: int) -> list[str]:
-    """The columns for which there is room. What nobody has a value for is left out."""
+def _widths(cells: list[dict[str, tuple[str, Look]]], columns: int) -> dict[str, int]:
+    """The columns for which there is room, in their order, and how wide each is. What nobody has
+    a value for is left out."""
     shown = [name for name in TITLES if name not in DROPS or any(row[name][0] for row in cells)]
-    widths = {name: _width(name, cells) for name in shown}
+    # What an agent does takes what is left.
+    widths = {name: 0 if name == "doing" else _width(name, cells) for name in shown}
     for drop in DROPS:
-        taken = MARK + sum(widths[name] + GAP for name in shown if name != "doing")
-        if columns - taken >= DOING:
+        if columns - _taken(widths) >= DOING:
             break
-        shown = [name for name in shown if name != drop]
-    return shown
+        widths.pop(drop, None)
+    return widths | {"doing": max(0, columns - _taken(widths))}
+
+
+def _taken(widths: dict[str, int]) -> int:
+    """By everything but what an agent does."""
+    return MARK + sum(width + GAP for name, width in widths.items() if name != "doing")

@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
+from rich.cells import cell_len, set_cell_size
 from rich.color import Color
 from rich.style import Style
 
@@ -37,6 +38,8 @@ _OFF = {
     27: ("reverse",),
     29: ("strike",),
 }
+# Stands in the last column where a line goes on beyond it.
+MORE = "›"
 # A sequence that sets more than this is no screen's.
 _PARAMETERS = 64
 
@@ -130,6 +133,32 @@ def screen(lines: Sequence[str]) -> list[Styled]:
     """The lines of a screen; what one line sets holds on the next, as tmux writes it."""
     pen = _Pen()
     return [_line(line, pen) for line in lines]
+
+
+def cut(line: Styled, columns: int) -> Styled:
+    """`line` in at most `columns` columns; a mark at its end says that there is more.
+
+    Blanks, and the rest of a rule, are nothing more.
+    """
+    if sum(cell_len(text) for text, _ in line) <= columns:
+        return line
+    kept = _first(line, columns)
+    whole, shown = ("".join(text for text, _ in runs).rstrip() for runs in (line, kept))
+    rest = set(whole.removeprefix(shown))
+    if not rest or (rest == {shown[-1:]} and not shown[-1:].isalnum()):
+        return kept
+    return [*_first(line, columns - cell_len(MORE)), (MORE, Style(dim=True))]
+
+
+def _first(line: Styled, columns: int) -> Styled:
+    """Exactly the first `columns` columns of a line that has more."""
+    kept: Styled = []
+    for text, style in line:
+        if cell_len(text) >= columns:
+            return [*kept, (set_cell_size(text, columns), style)]
+        kept.append((text, style))
+        columns -= cell_len(text)
+    return kept
 
 
 def _line(line: str, pen: _Pen) -> Styled:

@@ -1,5 +1,6 @@
 """`crew watch`: the dashboard. What it shows and does is in `orchestrator.dashboard`."""
 
+import datetime
 import json
 import re
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.core.text import safe_text
+from orchestrator.core.text import clip, safe_text
 from orchestrator.errors import UserError
 from orchestrator.locations import SessionPaths, session_paths, sessions
 from orchestrator.verbs import program, recorded
@@ -69,7 +70,7 @@ def words(paths: SessionPaths) -> "Words":
     def event(row: View, columns: int, now: float) -> str | None:
         from orchestrator.verbs import journal
 
-        return None if journal.is_dull(row) else journal.event_line(row, columns, now)
+        return None if journal.is_dull(row) else _event_line(row, columns, now)
 
     def why(reasons: View, agent: View, columns: int, now: float) -> list[str]:
         from orchestrator.verbs.reasons import why_lines
@@ -82,6 +83,15 @@ def words(paths: SessionPaths) -> "Words":
         return [kind for kind in journal.KINDS if kind != "deadline_passed"]
 
     return Words(event, why, kinds, program.as_typed, lambda agent: go(paths, agent))
+
+
+def _event_line(row: View, columns: int, now: float) -> str:
+    """A row of the journal of one agent, whose name need not stand in every line."""
+    from orchestrator.verbs import journal
+
+    at, today = (datetime.datetime.fromtimestamp(one) for one in (row.get("at") or 0, now))
+    clock = f"{at:%H:%M:%S}" if at.date() == today.date() else f"{at:%m-%d %H:%M}"
+    return clip(f"{clock:<11}  {safe_text(journal.told(row))}", columns)
 
 
 # -- which session --------------------------------------------------------------------------------
@@ -148,14 +158,15 @@ def _take(file: Path, size: tuple[int, int], world: Path | None, session: str | 
 
 
 def _read(file: Path) -> tuple[View, float]:
-    """A recorded view, and when it was recorded: seconds since the epoch."""
+    """A recorded view, and when it was recorded: its `at`, else when the file was written."""
     try:
         view = json.loads(file.read_text(encoding="utf-8"))
-        at = file.stat().st_mtime
+        written = file.stat().st_mtime
     except OSError as error:
         raise UserError(f"{file}: cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise UserError(f"{file}: is no JSON: {error}") from error
     if not isinstance(view, dict) or not {"session", "state", "agents"} <= view.keys():
         raise UserError(f"{file}: is no view: `crew status --json` writes one")
-    return view, at
+    at = view.get("at")
+    return view, float(at) if isinstance(at, int | float) else written

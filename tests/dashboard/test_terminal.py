@@ -5,8 +5,9 @@ import unicodedata
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.cells import cell_len
 
-from orchestrator.dashboard.terminal import Styled, screen
+from orchestrator.dashboard.terminal import Styled, cut, screen
 
 # What an agent, or somebody who writes through it, may try.
 HOSTILE = (
@@ -86,3 +87,24 @@ def test_no_control_byte_comes_through(parts: list[str]) -> None:
 
 def assert_harmless(shown: str) -> None:
     assert not [char for char in shown if unicodedata.category(char) in ("Cc", "Cf", "Cs")]
+
+
+@pytest.mark.parametrize(
+    ("line", "columns", "shown"),
+    [
+        ("short", 5, "short"),
+        ("longer", 5, "long›"),
+        ("", 5, ""),
+        ("blank     ", 5, "blank"),
+        ("─────────", 5, "─────"),
+        ("a────────", 5, "a────"),
+        ("a───────b", 5, "a───›"),
+        ("000000000", 5, "0000›"),
+        ("日本語", 5, "日本›"),
+        ("日本語", 4, "日 ›"),
+        ("\x1b[1mab\x1b[mcd\x1b[7mef\x1b[m", 4, "abc›"),
+    ],
+)
+def test_what_is_cut_off_is_marked(line: str, columns: int, shown: str) -> None:
+    assert text(cut(screen([line])[0], columns)) == shown
+    assert cell_len(shown) <= columns

@@ -1,16 +1,17 @@
 """A list of lines that repaints what has changed and nothing else."""
 
+import itertools
 from collections.abc import Callable, Sequence
 
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
-from textual.geometry import Size
+from textual.geometry import Region, Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from orchestrator.dashboard.lines import Line
+from orchestrator.dashboard.lines import Line, steady
 
 # A run has a named look, or, on a live screen, the style that the agent gave it.
 PanelLine = Line | list[tuple[str, Style]]
@@ -50,6 +51,9 @@ class Panel(ScrollView, inherit_bindings=False):
         self._make: Make = lambda columns: ()
         self._follows = False
         self._tall = 1
+        # While lines are rendered: the style of the panel, and of each look.
+        self._base = Style.null()
+        self._styles_of: dict[str, Style] = {}
 
     @property
     def columns(self) -> int:
@@ -70,21 +74,37 @@ class Panel(ScrollView, inherit_bindings=False):
         if chosen is not None:
             self._keep_in_sight(chosen)
         elif follow and at_end:
-            self.scroll_end(animate=False)
+            self.to_end()
+
+    def to_end(self) -> None:
+        """Have the last line in sight.
+
+        At once, and by force: put off until after a repaint it would be lost behind a screen that
+        is in front, and as long as there is no scroll bar nothing else scrolls.
+        """
+        self.scroll_end(animate=False, immediate=True, force=True)
 
     def _rebuild(self) -> None:
         columns = self.columns
         if columns <= 0:
             return
         before, self.lines = self.lines, self._make(columns)
-        if len(before) != len(self.lines):
-            self.virtual_size = Size(columns, len(self.lines))
+        size = Size(columns, len(self.lines))
+        if size.width == self.virtual_size.width and self._in_sight(before, self.lines):
+            # Without more ado: nothing is laid out anew.
+            self.set_reactive(Panel.virtual_size, size)
+        elif size != self.virtual_size:
+            self.virtual_size = size
             self.repainted += len(self.lines)
             self.refresh()
             return
-        self._repaint(
-            *(n for n, (old, new) in enumerate(zip(before, self.lines, strict=True)) if old != new)
-        )
+        pairs = itertools.zip_longest(before, self.lines)
+        self._repaint(*(index for index, (old, new) in enumerate(pairs) if old != new))
+
+    def _in_sight(self, *shown: Sequence[PanelLine]) -> bool:
+        """Whether all of the lines have room, and had it."""
+        scrolled = self.show_vertical_scrollbar or self.scroll_offset.y
+        return not scrolled and max(map(len, shown)) <= self.scrollable_content_region.height
 
     def _repaint(self, *indexes: int) -> None:
         for index in indexes:
@@ -100,14 +120,15 @@ class Panel(ScrollView, inherit_bindings=False):
             return
         above, below = index - self.fixed, last - height + 1
         # What does not fit is shown from its beginning.
-        self.scroll_to(y=above if index < top + self.fixed else min(above, below), animate=False)
+        y = above if index < top + self.fixed else min(above, below)
+        self.scroll_to(y=y, animate=False, force=True)
 
     def on_resize(self, event: events.Resize) -> None:
         self._rebuild()
         if self.chosen is not None:
             self._keep_in_sight(self.chosen)
         elif self._follows:
-            self.scroll_end(animate=False)
+            self.to_end()
 
     def on_click(self, event: events.Click) -> None:
         index = self._index(event.y)
@@ -128,15 +149,23 @@ class Panel(ScrollView, inherit_bindings=False):
         """The line that stands in row `y`."""
         return y if y < self.fixed else y + self.scroll_offset.y
 
+    def render_lines(self, crop: Region) -> list[Strip]:
+        # Each is put together anew when it is asked for: asked once a line, half of its cost.
+        self._base = self.rich_style
+        self._styles_of = {look: self._look(look) for look in LOOKS}
+        return super().render_lines(crop)
+
     def render_line(self, y: int) -> Strip:
-        index, width, base = self._index(y), self.size.width, self.rich_style
+        index, width, base = self._index(y), self.size.width, self._base
         if index >= len(self.lines):
             return Strip.blank(width, base)
         chosen = index == self.chosen
         if chosen:
             held = "held" if self.has_focus else "chosen"
-            base += self.get_component_rich_style(f"look--{held}", partial=True)
-        segments = [Segment(text, base + self._style(look)) for text, look in self.lines[index]]
+            base += self._styles_of[held]
+        segments = [
+            Segment(steady(text), base + self._style(look)) for text, look in self.lines[index]
+        ]
         if chosen and segments and segments[0].text.startswith("  "):
             # Seen without colours as well.
             segments[0] = Segment("▸" + segments[0].text[1:], segments[0].style)
@@ -145,6 +174,7 @@ class Panel(ScrollView, inherit_bindings=False):
     def _style(self, look: str | Style) -> Style:
         if isinstance(look, Style):
             return look
-        if not look:
-            return Style.null()
-        return self.get_component_rich_style(f"look--{look}", partial=True)
+        return self._styles_of[look] if look else Style.null()
+
+    def _look(self, name: str) -> Style:
+        return self.get_component_rich_style(f"look--{name}", partial=True)

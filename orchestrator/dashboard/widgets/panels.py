@@ -17,7 +17,8 @@ class TeamPanel(Panel):
     def show_team(self, view: View, now: float, wanted: str, sort: str, chosen: str | None) -> None:
         def make(columns: int) -> list[PanelLine]:
             table = team.table(view, columns, now, wanted=wanted, sort=sort)
-            return [table.head, *table.rows]
+            nobody: Line = (("  nobody is found", "dim"),)
+            return [table.head, *(table.rows or ([nobody] if wanted else []))]
 
         self.names = tuple(str(a["name"]) for a in team.chosen_agents(view, wanted, sort))
         self.show(make, self.names.index(chosen) + 1 if chosen in self.names else None)
@@ -42,6 +43,8 @@ class NeedsPanel(Panel):
         def make(columns: int) -> list[PanelLine]:
             self.found = needs.need_lines(found, chosen, columns)
             title: Line = ((" NEEDS YOU", "ask"),)
+            if chosen is None:
+                title = (*title, ("  space", "key"), (" takes the first of them in hand", "dim"))
             return [fit(title, columns), *(one.line for one in self.found)]
 
         rows = len(make(self.columns or columns)) if found else 0

@@ -1,27 +1,55 @@
 """What a person types into, and what asks once more."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
+from textual.content import Content
 from textual.screen import ModalScreen
-from textual.widget import Widget
 from textual.widgets import Input, Static, TextArea
+
+# What keys look like in a text, as in the stylesheet.
+KEY = "bold $key"
+
+
+class Ending:
+    """A field with keys that end it, `ends`, each done in its turn.
+
+    As bindings they would be done after the keys behind them had been typed into the field.
+    """
+
+    ends: Mapping[str, Callable[[], None]]
+
+    def on_key(self, event: events.Key) -> None:
+        if (end := self.ends.get(event.key)) is not None:
+            event.stop()
+            event.prevent_default()
+            end()
+
+
+class TextLine(Ending, Input):
+    """A field of one line."""
+
+
+class Area(Ending, TextArea):
+    """A field of several lines."""
 
 
 class Prompt(Vertical):
     """At the bottom of the screen. Escape leaves it."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "leave")]
+    # Whether it was ended, and goes away.
+    is_over = False
 
     def __init__(self, title: str) -> None:
         super().__init__()
         self.border_title = _escaped(title)
 
     @property
-    def field(self) -> Widget:
+    def field(self) -> TextLine | Area:
         """What has the keyboard."""
         raise NotImplementedError
 
@@ -30,6 +58,8 @@ class Prompt(Vertical):
 
     def close(self) -> None:
         """Give the keyboard back to the team."""
+        self.is_over = True
+        self.field.ends = {}  # a key that is hit twice ends it once
         self.screen.query_one("#team").focus()
         self.remove()
 
@@ -54,21 +84,23 @@ class Entry(Prompt):
         self._left = left
 
     def compose(self) -> ComposeResult:
-        line = Input(self._text)
+        line = TextLine(self._text)
         line.cursor_blink = False
+        line.ends = {"enter": self.action_keep, "escape": self.action_leave}
         yield line
 
     @property
-    def field(self) -> Input:
-        return self.query_one(Input)
+    def field(self) -> TextLine:
+        return self.query_one(TextLine)
 
     def on_input_changed(self, event: Input.Changed) -> None:
         if self._typed is not None:
             self._typed(event.value)
 
-    def on_input_submitted(self, event: Input.Submitted) -> None:
+    def action_keep(self) -> None:
+        text = self.field.value
         self.close()
-        self._keep(event.value)
+        self._keep(text)
 
     def action_leave(self) -> None:
         self.close()
@@ -78,9 +110,6 @@ class Entry(Prompt):
 
 class Compose(Prompt):
     """A message to `name`. `sends` says whether it was taken; `leaves` keeps a draft."""
-
-    # Not with priority: that would overtake the keys which the text has yet to take in.
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+s,ctrl+enter", "send", "send")]
 
     def __init__(
         self,
@@ -97,8 +126,10 @@ class Compose(Prompt):
         self._leaves = leaves
 
     def compose(self) -> ComposeResult:
-        area = TextArea(self._text)
+        area = Area(self._text)
         area.cursor_blink = False
+        ends = {"ctrl+s": self.action_send, "ctrl+enter": self.action_send}
+        area.ends = ends | {"escape": self.action_leave}
         area.highlight_cursor_line = False
         yield area
 
@@ -106,8 +137,8 @@ class Compose(Prompt):
         self.field.move_cursor(self.field.document.end)
 
     @property
-    def field(self) -> TextArea:
-        return self.query_one(TextArea)
+    def field(self) -> Area:
+        return self.query_one(Area)
 
     def action_send(self) -> None:
         if self._sends(self._to, self.field.text):
@@ -131,7 +162,8 @@ class Confirm(ModalScreen[bool]):
         self._question = question
 
     def compose(self) -> ComposeResult:
-        yield Static(f"{self._question}\n\ny  yes    n  no", classes="box", markup=False)
+        keys = (("y", KEY), "  yes    ", ("n", KEY), "  no")
+        yield Static(Content.assemble(f"{self._question}\n\n", *keys), classes="box")
 
 
 class Help(ModalScreen[None]):
@@ -146,8 +178,10 @@ class Help(ModalScreen[None]):
         self._rows = rows
 
     def compose(self) -> ComposeResult:
-        text = "\n".join(f"{key:<7} {about}" for key, about in self._rows)
-        yield Static(text, classes="box", markup=False)
+        rows = [Content.assemble((f"{key:<7}", KEY), f" {about}") for key, about in self._rows]
+        box = Static(Content("\n").join(rows), classes="box")
+        box.border_title, box.border_subtitle = "keys", "esc: close"
+        yield box
 
 
 def _escaped(text: str) -> str:
