@@ -89,12 +89,19 @@ class Requests:
         # Set when the recorded world may be shown, and when orders may be taken.
         self.readable = asyncio.Event()
         self.ready = asyncio.Event()
+        self._closed = False
 
     def reply(self, effect: Reply) -> None:
         """Hand an answer to whoever waits for it."""
         future = self._waiting.pop(effect.request, None)
         if future is not None and not future.done():
             future.set_result(effect)
+
+    def close(self) -> None:
+        """The loop has ended. Who asks from here on is not answered: the connection ends with this
+        process, and the same is asked of the next one."""
+        self._closed = True
+        self.ready.clear()
 
     async def finish(self) -> None:
         """The session is down: tell whoever watches the last changes, and that it is over."""
@@ -108,9 +115,13 @@ class Requests:
         try:
             await self._serve(request, connection)
         except (CrewError, ValueError, TypeError) as error:
+            if self._closed:
+                return
             status = error.exit_status if isinstance(error, CrewError) else 2
             await connection.final(request["id"], status, {"error": str(error)})
         except Exception as error:  # a defect, of which the client is told as well
+            if self._closed:
+                return
             log.exception("a request was not served")
             text = f"{request['verb']} failed by a defect: {type(error).__name__}: {error}"
             await connection.final(request["id"], 1, {"error": text})

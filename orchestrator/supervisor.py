@@ -419,6 +419,7 @@ class Supervisor:
         try:
             await loop
         finally:
+            self.requests.close()
             audit.cancel()
             sampling.cancel()
             if self.runtime.leaving == "down":
