@@ -20,6 +20,7 @@ from orchestrator.locations import SessionPaths
 from tests.claude.fixtures import api as api
 from tests.claude.fixtures import claude_cli as claude_cli
 from tests.end_to_end.claude_team import claude as claude
+from tests.end_to_end.forkserver import ForkServer
 from tests.support import alive, wait_until
 
 CREW = Path(sys.executable).with_name("crew")
@@ -38,10 +39,11 @@ env = {{ DEMO_AGENT_PACE = "0" }}
 class Crew:
     """One person's crew. Everything is asked of the command line, as a person would."""
 
-    def __init__(self, home: Path, cwd: Path) -> None:
+    def __init__(self, home: Path, cwd: Path, forks: ForkServer | None = None) -> None:
         self.home = home
         self.cwd = cwd
         self.session = "demo"
+        self.forks = forks
         self.env: dict[str, str] = {
             "HOME": str(home),
             "PATH": os.environ["PATH"],
@@ -67,16 +69,20 @@ class Crew:
         stdin: str | None = None,
     ) -> "subprocess.CompletedProcess[str]":
         """Run `crew ARGUMENTS`; with `check`, its exit status must be 0."""
-        done = subprocess.run(
-            [str(CREW), *arguments],
-            env={**self.env, **(env or {})},
-            cwd=cwd or self.cwd,
-            input=stdin if stdin is not None else "",
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
+        environ, where, given = {**self.env, **(env or {})}, cwd or self.cwd, stdin or ""
+        if self.forks is not None and self.forks.takes(environ):
+            done = self.forks.run(arguments, env=environ, cwd=where, stdin=given, timeout=timeout)
+        else:
+            done = subprocess.run(
+                [str(CREW), *arguments],
+                env=environ,
+                cwd=where,
+                input=given,
+                capture_output=True,
+                text=True,
+                timeout=timeout,
+                check=False,
+            )
         if check:
             assert done.returncode == 0, (
                 f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
@@ -196,11 +202,19 @@ def _all_dead(pids: list[int]) -> bool:
     return not any(alive(pid) for pid in pids)
 
 
+@pytest.fixture(scope="session")
+def forks() -> Iterator[ForkServer]:
+    """What verbs are forked from; one for all tests of a worker."""
+    made = ForkServer(CREW)
+    yield made
+    made.close()
+
+
 @pytest.fixture
-def crew(home: Path) -> Iterator[Crew]:
+def crew(home: Path, forks: ForkServer) -> Iterator[Crew]:
     """A crew in an empty HOME and an empty project; every process of it ends with the test."""
     project = home / "project"
     project.mkdir()
-    made = Crew(home, project)
+    made = Crew(home, project, forks)
     yield made
     made.kill_all()
