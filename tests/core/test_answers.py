@@ -270,6 +270,9 @@ def test_a_dialog_is_about_what_is_asked() -> None:
     about = ask(text="Read: /etc/some/long file", tool="Read")
     assert shows("Read file\n Read(/etc/some/lo\nng file)\nProceed?", about)
     assert not shows("Read file\n Read(/etc/other)\nProceed?", about)
+    long = Ask(kind="permission", text=f"Bash: echo {'again ' * 400}", tool="Bash")
+    assert shows(f"Bash command\n echo {'again ' * 50}", long), "a screen holds no more of it"
+    assert not shows("Bash command\n echo again", long)
 
 
 # -- what goes on after it -------------------------------------------------------------------------
