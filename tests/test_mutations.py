@@ -78,9 +78,9 @@ MUTATIONS = (
     ),
     Mutation(
         "another prompt is no receipt",
-        "core/outbox.py",
-        "return sent == got or (cut and sent.startswith(got))",
-        "return sent in got or (cut and sent.startswith(got))",
+        "core/receipts.py",
+        "    if ours == got:",
+        "    if ours in got:",
         OUTBOX,
         "another_prompt",
     ),
@@ -183,8 +183,8 @@ MUTATIONS = (
     Mutation(
         "a run's number is never used again",
         "core/agents.py",
-        "run=step.world.runs.get(spec.name, 0),",
-        "run=0,",
+        "        run=former,",
+        "        run=0,",
         CORE,
         "old_team",
     ),

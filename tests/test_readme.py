@@ -273,7 +273,8 @@ def test_install_and_develop(crew: Crew) -> None:
 
 def shows_who_asks(reader: Reader, command: str) -> None:
     reader.crew("send", "worker-1", "[[tool Bash: touch x]]")
-    comes_to_say("1 needs you", "worker-1 asks to run Bash: touch x")(reader, command)
+    asks = "worker-1 asks to run Bash: touch x"
+    comes_to_say("1 needs you", asks, "crew answer worker-1 1")(reader, command)
 
 
 def tells_of_an_edit(reader: Reader, command: str) -> None:

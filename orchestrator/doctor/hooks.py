@@ -23,6 +23,7 @@ from orchestrator.errors import CrewError, TmuxError
 from orchestrator.locations import SessionPaths
 from orchestrator.tmux.bootstrap import HOLDING
 from orchestrator.tmux.opening import LAUNCHER
+from orchestrator.tmux.panes import zombie_status
 
 FIRST = "SessionStart"
 # Seconds in which the hook should have arrived, on a slow machine too.
@@ -145,13 +146,19 @@ class _Trial:
         return any((self._paths.spool / "new").glob(pattern))
 
     def _look(self, pane: str) -> _Seen:
-        said = "#{pane_dead} #{pane_dead_status}"
+        said = "#{pane_pid} #{pid} #{pane_dead} #{pane_dead_status}"
         # From the line above: what tmux writes of an end pushes the first one out.
         screen_of = ["capture-pane", "-p", "-S", "-1", "-t", pane]
         shown = self._tmux("display-message", "-p", "-t", pane, said, ";", *screen_of)
         first, _, screen = shown.partition("\n")
-        dead, _, status = first.partition(" ")
+        pid, server, dead, *told = first.split()
+        status = told[0] if told else self._unheard(int(pid), int(server))
         return _Seen(status or UNKNOWN if dead == "1" else None, screen.split("\n"))
+
+    def _unheard(self, pid: int, server: int) -> str | None:
+        """The exit status that tmux has missed, as some builds do now and then."""
+        kept = zombie_status(pid, server)
+        return str(kept.code) if kept.code is not None else None
 
     @property
     def _by_hand(self) -> str:

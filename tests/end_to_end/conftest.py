@@ -1,6 +1,8 @@
 """A whole crew for a test: the real command line, supervisor, tmux and agents, in an own HOME."""
 
+import atexit
 import contextlib
+import functools
 import json
 import os
 import signal
@@ -8,7 +10,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -194,7 +195,7 @@ class Crew:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             killed += pids
-            wait_until(partial(_all_dead, pids), "killed")
+            wait_until(functools.partial(_all_dead, pids), "killed")
         return killed
 
 
@@ -202,19 +203,19 @@ def _all_dead(pids: list[int]) -> bool:
     return not any(alive(pid) for pid in pids)
 
 
-@pytest.fixture(scope="session")
-def forks() -> Iterator[ForkServer]:
+@functools.cache
+def _forks() -> ForkServer:
     """What verbs are forked from; one for all tests of a worker."""
     made = ForkServer(CREW)
-    yield made
-    made.close()
+    atexit.register(made.close)
+    return made
 
 
 @pytest.fixture
-def crew(home: Path, forks: ForkServer) -> Iterator[Crew]:
+def crew(home: Path) -> Iterator[Crew]:
     """A crew in an empty HOME and an empty project; every process of it ends with the test."""
     project = home / "project"
     project.mkdir()
-    made = Crew(home, project, forks)
+    made = Crew(home, project, _forks())
     yield made
     made.kill_all()

@@ -96,7 +96,7 @@ def taken(text: str) -> str:
     """What the CLI makes of a text that is pasted into it."""
     text = unicodedata.normalize("NFC", text).replace("\t", "    ").replace("\u2028", "\n")
     if len(text) > LONG or text.count("\n") >= LINES:
-        return f"<pasted_content>\n{text}\n</pasted_content>"
+        return f"<pasted_content>\n{text.removesuffix(chr(10))}\n</pasted_content>"
     return text.strip()
 
 
