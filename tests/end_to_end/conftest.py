@@ -1,8 +1,6 @@
 """A whole crew for a test: the real command line, supervisor, tmux and agents, in an own HOME."""
 
-import atexit
 import contextlib
-import functools
 import json
 import os
 import signal
@@ -10,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,6 @@ from orchestrator.locations import SessionPaths
 from tests.claude.fixtures import api as api
 from tests.claude.fixtures import claude_cli as claude_cli
 from tests.end_to_end.claude_team import claude as claude
-from tests.end_to_end.forkserver import ForkServer
 from tests.support import alive, wait_until
 
 CREW = Path(sys.executable).with_name("crew")
@@ -40,11 +38,10 @@ env = {{ DEMO_AGENT_PACE = "0" }}
 class Crew:
     """One person's crew. Everything is asked of the command line, as a person would."""
 
-    def __init__(self, home: Path, cwd: Path, forks: ForkServer | None = None) -> None:
+    def __init__(self, home: Path, cwd: Path) -> None:
         self.home = home
         self.cwd = cwd
         self.session = "demo"
-        self.forks = forks
         self.env: dict[str, str] = {
             "HOME": str(home),
             "PATH": os.environ["PATH"],
@@ -70,20 +67,16 @@ class Crew:
         stdin: str | None = None,
     ) -> "subprocess.CompletedProcess[str]":
         """Run `crew ARGUMENTS`; with `check`, its exit status must be 0."""
-        environ, where, given = {**self.env, **(env or {})}, cwd or self.cwd, stdin or ""
-        if self.forks is not None and self.forks.takes(environ):
-            done = self.forks.run(arguments, env=environ, cwd=where, stdin=given, timeout=timeout)
-        else:
-            done = subprocess.run(
-                [str(CREW), *arguments],
-                env=environ,
-                cwd=where,
-                input=given,
-                capture_output=True,
-                text=True,
-                timeout=timeout,
-                check=False,
-            )
+        done = subprocess.run(
+            [str(CREW), *arguments],
+            env={**self.env, **(env or {})},
+            cwd=cwd or self.cwd,
+            input=stdin if stdin is not None else "",
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
         if check:
             assert done.returncode == 0, (
                 f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
@@ -195,7 +188,7 @@ class Crew:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             killed += pids
-            wait_until(functools.partial(_all_dead, pids), "killed")
+            wait_until(partial(_all_dead, pids), "killed")
         return killed
 
 
@@ -203,19 +196,11 @@ def _all_dead(pids: list[int]) -> bool:
     return not any(alive(pid) for pid in pids)
 
 
-@functools.cache
-def _forks() -> ForkServer:
-    """What verbs are forked from; one for all tests of a worker."""
-    made = ForkServer(CREW)
-    atexit.register(made.close)
-    return made
-
-
 @pytest.fixture
 def crew(home: Path) -> Iterator[Crew]:
     """A crew in an empty HOME and an empty project; every process of it ends with the test."""
     project = home / "project"
     project.mkdir()
-    made = Crew(home, project, _forks())
+    made = Crew(home, project)
     yield made
     made.kill_all()
