@@ -6,6 +6,7 @@ moves in one dialog may be a yes in the next.
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Literal
@@ -22,6 +23,8 @@ from orchestrator.tmux.control import Control
 
 # Seconds that a dialog is left alone once it is seen: keys in the first 0.15 s of it are lost.
 SETTLING = 0.3
+# Seconds within which a hook that has told of a request comes to wait: it starts a Python.
+COMES = 0.5
 # Looks at a dialog that is answered and does not go: a busy machine takes its time.
 PATIENCE = 3 * LOOKS
 # How often a menu is gone through again that has let a key fall.
@@ -82,7 +85,7 @@ class _Answer:
         before = await self._look()
         ask = self._asked()
         decided = answers.decision(ask, self._words, choice)
-        if decided is not None and self._asking.is_open(name, ask.hook):
+        if decided is not None and await self._hook_waits(ask):
             if reason is not None and decided == "allow":
                 raise _RefusedError(f"a reason goes with a no: {name} would not be told it")
             told: Decision = {"behavior": decided}
@@ -98,6 +101,15 @@ class _Answer:
                 f"answer without it, then say it with `crew send {name}`"
             )
         return Outcome(by="keys", after=await self._press(ask))
+
+    async def _hook_waits(self, ask: Ask) -> bool:
+        """Whether the hook of what is asked waits for the answer. One that has just told of it may
+        be on its way still: first its event is in the spool, then it comes to wait."""
+        agent = self._now()
+        if ask.hook is None or agent is None:
+            return False
+        left = COMES - max(0.0, time.time() - agent.since)
+        return await self._asking.comes(agent.name, ask.hook, max(0.0, left))
 
     def _asks_more(self) -> bool:
         agent = self._now()

@@ -56,6 +56,7 @@ class Asking:
         self._world = world
         self._seen = seen
         self._waiters: set[_Waiter] = set()
+        self._came = asyncio.Event()
 
     async def wait(self, agent: str, run: int, key: str) -> Decision | None:
         """Wait for the answer to what the hook `key` of this agent asks.
@@ -64,6 +65,7 @@ class Asking:
         """
         waiter = _Waiter(agent, run, key)
         self._waiters.add(waiter)
+        self._came.set()
         unread = asyncio.get_running_loop().call_later(UNREAD, self._unknown, waiter)
         try:
             self._judge(waiter, self._world())
@@ -78,6 +80,17 @@ class Asking:
     def is_open(self, agent: str, key: str | None) -> bool:
         """Whether a hook waits for the answer to this request."""
         return any(self._of(agent, key))
+
+    async def comes(self, agent: str, key: str | None, within: float) -> bool:
+        """Whether a hook waits for the answer to this request, or does in so many seconds."""
+        try:
+            async with asyncio.timeout(within):
+                while not self.is_open(agent, key):
+                    self._came.clear()
+                    await self._came.wait()
+        except TimeoutError:
+            return False
+        return True
 
     def answer(self, agent: str, key: str | None, decision: Decision) -> bool:
         """Give the answer to the hook that waits for it; False if none does."""

@@ -67,6 +67,20 @@ async def test_the_answer_goes_to_the_hook_of_this_request_alone(session: Sessio
     other.cancel()
 
 
+async def test_an_answer_can_wait_for_a_hook_that_is_on_its_way(session: Session) -> None:
+    session.ask(KEY)
+    coming = asyncio.create_task(session.asking.comes("a", KEY, 10))
+    other = await session.wait(OTHER)
+    assert not coming.done()
+    one = await session.wait()
+    assert await coming
+    assert await session.asking.comes("a", KEY, 0)
+    session.ask(None)
+    assert await one is None
+    assert not await session.asking.comes("a", KEY, 0)
+    other.cancel()
+
+
 @pytest.mark.parametrize("then", ["nothing", "another request", "the same of another run"])
 async def test_a_hook_whose_request_is_over_is_let_go(session: Session, then: str) -> None:
     session.ask(KEY)

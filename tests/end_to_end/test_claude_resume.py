@@ -214,7 +214,9 @@ def test_kills_at_random_instants_of_a_turn(
     allowed = '[agents.permissions]\nallow = ["Bash(echo:*)"]\n'
     up(claude, BOSS + allowed)
     crew = claude.crew
-    sent: list[str] = []
+    # Before its first words a conversation has no transcript, and another may take its place.
+    sent = ["the first"]
+    crew("send", "--wait", "boss", *sent)
     for n in range(rounds):
         sent.append(f"{n} [[tool Bash: echo {n}]] [[say: so]] [[sleep 0.2]] [[say: far]]")
         sender = subprocess.Popen(

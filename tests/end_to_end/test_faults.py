@@ -250,8 +250,12 @@ def test_a_storm_of_resizes(crew: Crew, count: Callable[[str, int, int], int]) -
         measured("resizes: the last one seen after", (time.monotonic() - resized) * 1000, "ms")
         crew.run("send", "a", "[[say: the right width]]")
         wait_until(lambda: "the right width" in crew.run("logs", "a").stdout, "the answer")
-        rules = [line for line in crew.run("logs", "a").stdout.splitlines() if "────" in line]
-        assert len(rules[-1]) == 100, "the agent draws to the size that it has"
+
+        def as_wide() -> bool:
+            rules = [line for line in crew.run("logs", "a").stdout.splitlines() if "────" in line]
+            return len(rules[-1]) == 100
+
+        wait_until(as_wide, "the agent draws to the size that it has")
         sources = {e["source"] for e in crew.events() if e["seq"] > seq}
         assert sources <= {"person", "crew", "hook", "status", "transcript"}, sources
         assert crew.statuses() == {"a": "ready", "b": "ready"}
