@@ -7,6 +7,7 @@ runs in a thread that is not waited for at the end.
 
 import asyncio
 import contextlib
+import itertools
 import os
 import threading
 import time
@@ -15,6 +16,7 @@ from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
+from orchestrator import procfs
 from orchestrator.client import ANSWER, START, Json, merge
 from orchestrator.dashboard.wire import Broken, Talk
 from orchestrator.errors import CrewError, SupervisorError
@@ -23,9 +25,13 @@ from orchestrator.start import start_supervisor
 
 T = TypeVar("T")
 
-# Seconds between two pings, and how long the answer to one may take: a supervisor that hangs is
-# said to within a second.
+# Seconds between two looks at the supervisor's process, and how long the answer to a ping may
+# take: one that is stopped is said within a second.
 BEAT, PATIENCE = 0.5, 0.4
+# It is pinged each so many looks, for what else may keep it from answering; and when it looks
+# stopped. A ping costs both sides ten times what a look does.
+PINGED = 4
+STOPPED = frozenset({b"T", b"t"})
 # Seconds between two tries to reach one that is gone, and after a start that failed.
 RETRY, FAILED = 0.25, 2.0
 # And to one of a session that is down, where nobody waits for it.
@@ -158,8 +164,9 @@ class SocketLink:
         while True:
             with contextlib.suppress(Broken):
                 async with Talk.open(self._paths.socket) as talk:
-                    while True:
-                        await self._ping(talk, tell)
+                    for look in itertools.count():
+                        if look % PINGED == 0 or _is_stopped(talk.peer):
+                            await self._ping(talk, tell)
                         await asyncio.sleep(BEAT)
             await asyncio.sleep(BEAT)
 
@@ -223,6 +230,11 @@ class SocketLink:
                             args |= {"since": line["event"]["seq"], "limit": None}
                         yield line
             await asyncio.sleep(RETRY)
+
+
+def _is_stopped(pid: int) -> bool:
+    found = procfs.stat(pid)
+    return found is None or found.state in STOPPED
 
 
 async def in_thread(call: Callable[[], T]) -> T:

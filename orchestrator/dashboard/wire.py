@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import json
+import socket
+import sys
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
@@ -28,16 +30,23 @@ class Talk:
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def open(cls, socket: Path) -> AsyncIterator[Self]:
+    async def open(cls, path: Path) -> AsyncIterator[Self]:
         """Dial. Raises Broken if nothing listens."""
         try:
-            reader, writer = await asyncio.open_unix_connection(socket, limit=LINE_MAX)
+            reader, writer = await asyncio.open_unix_connection(path, limit=LINE_MAX)
         except OSError as error:
             raise Broken from error
         try:
             yield cls(reader, writer)
         finally:
             writer.close()
+
+    @property
+    def peer(self) -> int:
+        """The pid of who answers, as the kernel tells it."""
+        found = self._writer.get_extra_info("socket")
+        credentials = found.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+        return int.from_bytes(credentials[:4], sys.byteorder)
 
     async def ask(self, verb: str, **args: Any) -> AsyncGenerator[Json, None]:
         """What comes, up to and with the final answer. Raises CrewError if it is a refusal."""
