@@ -42,7 +42,12 @@ def waiting(crew: Crew) -> list[int]:
 def asked(crew: Crew, prompt: str, hooks: int = 1) -> dict[str, Any]:
     """Send a prompt that makes `a` ask; what it asks, once so many hooks wait and all is known."""
     crew.run("send", "a", prompt)
-    crew.wait(lambda v: (v["agents"][0]["ask"] or {}).get("options"), "it asks")
+
+    def known(view: dict[str, Any]) -> bool:
+        ask = view["agents"][0]["ask"] or {}
+        return bool(ask.get("options") and (ask["hook"] or not hooks))
+
+    crew.wait(known, "it asks")
     wait_until(lambda: len(waiting(crew)) >= hooks, "the hook runs")
     wait_until(lambda: faults.connections(crew.state / "crew.sock") == hooks, "the hook waits")
     found: dict[str, Any] = crew.agent("a")["ask"]
