@@ -33,6 +33,8 @@ STANDS = 1.0
 # Seconds between looks at the spool, and at the screen. This process has no loop to be woken in.
 _STEP, _LOOK = 0.05, 0.3
 UNKNOWN = "unknown"
+# What stands in a pane whose process has ended: as tmux has it, and as our configuration does.
+TMUX_SAYS = ("Pane is dead", "ended (")
 _ANSWERS = 5.0
 
 
@@ -166,8 +168,9 @@ class _Trial:
 
     def _ended(self, name: str, seen: _Seen) -> Finding:
         words = [line for each in seen.lines if (line := plain(each).strip())]
-        # The last line is tmux's.
-        last = f": {words[-2]}" if len(words) > 1 else ""
+        # tmux's own line comes behind them, sooner or later.
+        words = [line for line in words if not line.startswith(TMUX_SAYS)]
+        last = f": {words[-1]}" if words else ""
         text = f"{self._cli.name} ended before its first hook, exit status {seen.dead}{last}"
         return bad(name, text, f"{self._by_hand} and see what is wrong")
 
