@@ -17,7 +17,7 @@ from orchestrator.core.effects import GiveAnswer
 from orchestrator.core.screen import Look, choose, is_emptied, read
 from orchestrator.core.state import Agent, Ask
 from orchestrator.core.values import value
-from orchestrator.speaking import LOOK_PAUSE, LOOKS, look_for_dialog
+from orchestrator.speaking import LOOK_PAUSE, LOOKS, PATIENCE, look_for_dialog
 from orchestrator.tmux import panes
 from orchestrator.tmux.control import Control
 
@@ -25,8 +25,6 @@ from orchestrator.tmux.control import Control
 SETTLING = 0.3
 # Seconds within which a hook that has told of a request comes to wait: it starts a Python.
 COMES = 0.5
-# Looks at a dialog that is answered and does not go: a busy machine takes its time.
-PATIENCE = 3 * LOOKS
 # How often a menu is gone through again that has let a key fall.
 TRIES = 2
 NEXT, PREVIOUS, TAKE = "Down", "Up", "Enter"
@@ -261,9 +259,9 @@ class _Answer:
         """
         emptied = False
         # Where it was not on the screen, what the agent tells of itself is all there is.
-        gone = before is None or before.status != "blocked"
+        gone = 0 if before is None or before.status != "blocked" else None
         for number in range(PATIENCE):
-            if gone and number >= LOOKS:
+            if gone is not None and number - gone >= LOOKS:
                 return None
             await asyncio.sleep(LOOK_PAUSE)
             now = await self._look()
@@ -271,7 +269,7 @@ class _Answer:
                 emptied = True
                 continue
             if now is not None and before is not None and _seen(now) != _seen(before):
-                gone = True
+                gone = number if gone is None else gone
                 if now.status == "blocked":
                     if now.options:
                         return now

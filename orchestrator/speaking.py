@@ -30,6 +30,8 @@ TAIL = 1024 * 1024
 CLOCKS = 1.0
 # How often, and how far apart (s), a dialog that was told of is looked for on the screen.
 LOOKS, LOOK_PAUSE = 20, 0.05
+# Looks at what is to go, a text or a dialog, and has not yet: a busy machine takes its time.
+PATIENCE = 3 * LOOKS
 # Looks after which a text that was pasted has been drawn, and may have been taken unseen.
 DRAWN = 5
 
@@ -73,7 +75,7 @@ async def taken_by_screen(control: Control, effect: TypeMessage) -> Look | None:
     """
     words = " ".join(effect.text.strip().split("\n")[-1].split())
     drawn = False
-    for number in range(LOOKS):
+    for number in range(PATIENCE):
         lines = await control.snapshot(effect.pane)
         if lines is not None:
             look = read(lines, effect.cli.screen)
@@ -83,7 +85,8 @@ async def taken_by_screen(control: Control, effect: TypeMessage) -> Look | None:
                 return look
             if effect.cli.hooks is not None:
                 # What was pasted is drawn a moment later: a line that is empty yet tells nothing.
-                if drawn and not look.draft:
+                # No line at all: a command has opened a dialog, or has ended the CLI.
+                if drawn and (look.draft == "" or look.status == "blocked"):
                     return look
                 drawn = bool(look.draft) or number >= DRAWN
         await asyncio.sleep(LOOK_PAUSE)

@@ -130,6 +130,11 @@ class FakeSupervisor:
             block_on_close = False
             request_queue_size = 64
 
+            def process_request(self, request: Any, client_address: Any) -> None:
+                # In the thread that `leave` waits for: it closes each that was taken in.
+                fake._connections.append(request)
+                super().process_request(request, client_address)
+
         paths.socket.unlink(missing_ok=True)
         self._server = Server(str(paths.socket), Talk)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
@@ -173,7 +178,6 @@ class FakeSupervisor:
     # -- one connection ---------------------------------------------------------------------------
 
     def _talk(self, talk: socketserver.StreamRequestHandler) -> None:
-        self._connections.append(talk.connection)
         try:
             for raw in talk.rfile:
                 request = json.loads(raw)

@@ -13,7 +13,7 @@ T = TypeVar("T")
 _STEP = 0.01
 
 
-def wait_until(predicate: Callable[[], T], what: str, deadline: float = 10.0) -> T:
+def wait_until(predicate: Callable[[], T], what: str, deadline: float = 30.0) -> T:
     """Return the first true value of `predicate`; fail with `what` after `deadline` seconds."""
     pause = _STEP
     end = time.monotonic() + deadline

@@ -214,7 +214,7 @@ def test_ctrl_c_is_quiet(fake: FakeSupervisor, cwd: Path) -> None:
     )
     wait_until(lambda: fake.asked("events"), "it follows")
     following.send_signal(signal.SIGINT)
-    out, err = following.communicate(timeout=10)
+    out, err = following.communicate(timeout=30)
     assert following.returncode == 130
     assert err.decode().strip() == ""
     assert b"Traceback" not in out
@@ -232,7 +232,7 @@ def test_a_reader_that_leaves_is_no_error(fake: FakeSupervisor, cwd: Path) -> No
     writer.stdout.close()
     err = writer.stderr.read()
     writer.stderr.close()
-    writer.wait(timeout=10)
+    writer.wait(timeout=30)
     assert err == b""
 
 

@@ -317,7 +317,7 @@ def test_what_ends_it_ends_the_client(person: Person, number: signal.Signals) ->
     person.screen.wait_for("prompt$")
     person.screen.run("echo", "all", "is", "well")
     person.screen.wait_for("\nall is well")
-    assert not person.tmux.client()
+    wait_until(lambda: not person.tmux.client(), "tmux knows of it")
 
 
 def test_what_a_person_opens_starts_in_the_root_and_runs_nothing(

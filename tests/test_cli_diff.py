@@ -267,36 +267,23 @@ def test_what_cannot_be_told_is_no_difference(cwd: Path) -> None:
 
 # -- what it says is what happens ------------------------------------------------------------------
 
-BEFORE = """
-[[agents]]
-name = "same"
-[[agents]]
-name = "edited"
-env = { KEY = "old" }
-[[agents]]
-name = "gone"
-[[agents]]
-name = "asleep"
-[[agents]]
-name = "both"
-"""
-AFTER = """
-[[agents]]
-name = "same"
-[[agents]]
-name = "edited"
-env = { KEY = "new" }
-[[agents]]
-name = "asleep"
-[[agents]]
-name = "both"
-resume_prompt = "go on"
-[[agents]]
-name = "new"
-depends_on = ["same"]
-"""
+
+def agents(**more: str) -> str:
+    """A blueprint's agents, each with its further line."""
+    return "".join(f'[[agents]]\nname = "{name}"\n{line}\n' for name, line in more.items())
 
 
+BEFORE = agents(same="", edited='env = { KEY = "old" }', gone="", asleep="", both="")
+AFTER = agents(
+    same="",
+    edited='env = { KEY = "new" }',
+    asleep="",
+    both='resume_prompt = "go on"',
+    new='depends_on = ["same"]',
+)
+
+
+@pytest.mark.timeout(180)
 def test_up_does_what_was_said(whole_crew: Crew) -> None:  # noqa: F811 - the fixture
     crew = whole_crew
 

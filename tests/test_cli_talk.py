@@ -48,7 +48,7 @@ class Outbox:
 @pytest.fixture
 def fake(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeSupervisor]:
     monkeypatch.chdir(home)
-    monkeypatch.setattr(talk, "RECEIPT", 0.3)
+    monkeypatch.setattr(talk, "RECEIPT", 20.0)
     asking = agent("worker-1", "blocked", ask=ask("Run rm?", k1="Yes", k2="No"))
     with FakeSupervisor(session_paths("demo"), agent("boss"), asking) as fake:
         yield fake
@@ -64,7 +64,10 @@ def test_a_receipt_that_comes_soon_is_waited_for(fake: FakeSupervisor) -> None:
     assert fake.asked("send")[0]["text"] == "hi"
 
 
-def test_a_receipt_that_does_not_come_soon(fake: FakeSupervisor) -> None:
+def test_a_receipt_that_does_not_come_soon(
+    fake: FakeSupervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(talk, "RECEIPT", 0.3)
     Outbox(fake, "typing", "being typed")
     ran = crew("send", "boss", "hi")
     said = "message 7 typed; boss has not confirmed it yet"
@@ -118,7 +121,7 @@ def test_wait_says_what_is_asked_meanwhile(fake: FakeSupervisor) -> None:
 def test_wait_has_a_bound(fake: FakeSupervisor) -> None:
     Outbox(fake, "queued", "boss is working", {"detail": "a draft stands in the pane"})
     refused(
-        crew("send", "boss", "hi", "--wait", "--timeout", "0.2"),
+        crew("send", "boss", "hi", "--wait", "--timeout", "2"),
         1,
         "message 7 to boss is not delivered yet: a draft stands in the pane",
     )

@@ -28,6 +28,8 @@ class Conversation:
         self.then: list[Callable[[], None]] = []
         self.state: dict[str, Any] = {"since": BEFORE, "transcript": str(path), "dialect": "claude"}
         self._delivered = False
+        # The stream of the turn: one that the client has left may go on for a moment.
+        self._followed = ""
         self._lock = threading.Lock()
         fake.publish(agents=[agent("boss", **self.state)])
         fake.handlers["send"] = self._send
@@ -40,11 +42,16 @@ class Conversation:
         return {"message": row}
 
     def _watch(self, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        if self._told():
+            self._followed = request["id"]
+        return self._steps(request)
+
+    def _steps(self, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
         stream = self.fake._watch(request)
         yield next(stream)
         while True:
             with self._lock:
-                if not self._told() or not self.then:
+                if self._followed != request["id"] or not self.then:
                     break
                 self.then.pop(0)()
             yield next(stream)
@@ -139,8 +146,8 @@ def test_a_turn_that_nobody_saw_at_work(boss: Conversation) -> None:
 def test_a_prompt_that_is_told_before_its_turn(boss: Conversation) -> None:
     """The agent is still as ready as it was before: nothing is over."""
     boss.then = [both(boss.prompt, boss.tell)]
-    said = "boss has not finished within 0.4 s: its turn goes on"
-    refused(crew("send", "boss", "hi", "--wait", "--timeout", "0.4"), 1, said)
+    said = "boss has not finished within 2 s: its turn goes on"
+    refused(crew("send", "boss", "hi", "--wait", "--timeout", "2"), 1, said)
 
 
 def test_a_turn_of_which_the_transcript_alone_tells(boss: Conversation) -> None:
@@ -164,8 +171,11 @@ def test_a_prompt_that_is_not_in_the_transcript(boss: Conversation) -> None:
     assert "nothing of its turn is in" in wait().err
 
 
-def test_last_words_that_come_behind_the_status(boss: Conversation) -> None:
+def test_last_words_that_come_behind_the_status(
+    boss: Conversation, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """They are waited for, and read without being told of."""
+    monkeypatch.setattr(turns, "SETTLED", 2.0)
     late = threading.Timer(0.02, lambda: boss.says("late"))
     boss.then = [
         both(boss.prompt, lambda: boss.status("working")),
@@ -251,8 +261,11 @@ def test_a_turn_that_goes_on_behind_its_end(boss: Conversation) -> None:
 # -- ends that are none ----------------------------------------------------------------------------
 
 
-def test_a_status_that_was_taken_for_an_interruption(boss: Conversation) -> None:
+def test_a_status_that_was_taken_for_an_interruption(
+    boss: Conversation, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its Stop hook comes behind the status file, and takes the flag away."""
+    monkeypatch.setattr(turns, "SETTLED", 600.0)
     boss.then = [
         both(boss.prompt, lambda: boss.status("working")),
         lambda: boss.status("ready", flags=["interrupted"], detail="interrupted"),
@@ -339,7 +352,10 @@ def test_an_agent_that_left_the_team(boss: Conversation) -> None:
 # -- what it asks ----------------------------------------------------------------------------------
 
 
-def test_what_it_asks_is_said_once_and_when_it_is_known(boss: Conversation) -> None:
+def test_what_it_asks_is_said_once_and_when_it_is_known(
+    boss: Conversation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "SETTLED", 600.0)
     vague = {**ask("permission prompt"), "tool": None}
     boss.then = [
         both(boss.prompt, lambda: boss.status("blocked", ask=vague)),
@@ -356,10 +372,10 @@ def test_what_it_asks_is_said_once_and_when_it_is_known(boss: Conversation) -> N
 def test_what_never_becomes_clear_is_said_as_it_is(boss: Conversation) -> None:
     vague = {**ask("dialog\nopen"), "tool": None, "kind": "dialog"}
     boss.then = [both(boss.prompt, lambda: boss.status("blocked", ask=vague))]
-    ran = crew("send", "boss", "hi", "--wait", "--timeout", "0.6")
+    ran = crew("send", "boss", "hi", "--wait", "--timeout", "2")
     first, second = ran.err.splitlines()
     assert first == "boss asks dialog: dialog open; answer with `crew answer boss CHOICE`"
-    assert second == "crew: boss has not finished within 0.6 s: its turn goes on"
+    assert second == "crew: boss has not finished within 2 s: its turn goes on"
 
 
 # -- where there is no turn to follow --------------------------------------------------------------

@@ -84,7 +84,7 @@ def test_no_answer_in_time_says_that_the_outcome_is_not_known(
     release = threading.Event()
 
     def never(_: Any) -> dict[str, Any]:
-        release.wait(10)
+        release.wait(20)
         return {}
 
     fake.handlers["stop"] = never
@@ -209,7 +209,7 @@ def test_a_lost_supervisor_is_started_again_whatever_start_was(
 
 def test_watch_gives_the_view_and_then_changes(paths: SessionPaths, fake: FakeSupervisor) -> None:
     with Client.connect(paths, start=False) as client:
-        stream = client.stream("watch", timeout=10)
+        stream = client.stream("watch", timeout=20)
         view = next(stream)["view"]
         fake.publish(agents=[agent("boss", "working"), agent("helper")])
         view = merge(view, next(stream)["change"])
@@ -272,7 +272,7 @@ def test_revive_decides_whether_a_stream_brings_the_supervisor_back(
 ) -> None:
     with FakeSupervisor(paths, agent("old")) as first:
         client = Client.connect(paths, start=True)
-        stream = client.stream("watch", timeout=10, revive=lambda: again)
+        stream = client.stream("watch", timeout=20, revive=lambda: again)
         assert next(stream)["view"]["agents"][0]["name"] == "old"
         first.leave()
     with client:

@@ -78,13 +78,13 @@ async def loop(home: Path) -> AsyncIterator[Loop]:
     yield made
     made.runtime.leave("now")
     with contextlib.suppress(Fenced):
-        await asyncio.wait_for(task, 5)
+        await asyncio.wait_for(task, 20)
     made.disk.store.close()
     made.worker.close()
 
 
 async def until(look: Callable[[], object], what: str) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not look():
             await asyncio.sleep(0)
     assert look(), what
@@ -126,7 +126,7 @@ async def test_a_supervisor_that_was_replaced_writes_nothing_more(home: Path) ->
     other.take_over()
     made.runtime.post(*some_events())
     with pytest.raises(Fenced):
-        await asyncio.wait_for(made.runtime.run(), 5)
+        await asyncio.wait_for(made.runtime.run(), 20)
     assert made.ran == []
     assert other.load("t", reduce_safely).seq == 0
     other.close()

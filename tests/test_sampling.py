@@ -74,7 +74,7 @@ class Told:
         self.more.set()
 
     async def next(self) -> tuple[Json, Json | None]:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             await self.more.wait()
         self.more.clear()
         return self.samples[-1], self.loads[-1]
@@ -116,9 +116,8 @@ async def test_a_tree_is_measured_for_whoever_watches(busy: subprocess.Popen[byt
             assert load == {"queue": 0, "latency_ms": None, "events": 0}
             # Its child counts, once that has come to run.
             async with asyncio.timeout(20):
-                while samples["a"]["cpu"] < 0.05 or samples["a"]["rss"] < 5 * RSS_STEP:
+                while not 0.05 <= samples["a"]["cpu"] <= 1.5 or samples["a"]["rss"] < 5 * RSS_STEP:
                     samples, _ = await told.next()
-            assert samples["a"]["cpu"] <= 1.5
         assert (await told.next())[1] is None, "nobody watches: there is no load to tell"
 
 
@@ -227,9 +226,12 @@ def test_a_watcher_sees_what_agents_use_and_how_the_loop_keeps_up(crew: Crew, as
     assert view is not None
     assert {"samples", "health"} <= set(view["view"])
     crew.run("send", "--wait", "a", "hello")
-    line = stream.until(lambda line: line.get("change", {}).get("health", {}).get("loop"), "a load")
-    load = line["change"]["health"]["loop"]
-    assert load["events"] > 0
+
+    def load_of(line: Json) -> Json:
+        found: Json = line.get("change", {}).get("health", {}).get("loop") or {}
+        return found
+
+    load = load_of(stream.until(lambda line: load_of(line).get("events"), "a load"))
     assert 0 <= load["latency_ms"] < 5000
     assert load["queue"] >= 1
     status = crew.view()

@@ -122,7 +122,7 @@ def test_a_set_up_that_was_killed_is_repaired(checkout: Path, env: dict[str, str
         start_new_session=True,
     )
     try:
-        wait_until((checkout / ".venv/.crewmux-building").exists, "pip runs")
+        wait_until((checkout / ".venv/.crewmux-building").exists, "pip runs", 40)
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()

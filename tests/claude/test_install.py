@@ -99,7 +99,7 @@ def test_two_at_once_install_it_once(checkout: Checkout, tmp_path: Path) -> None
     finally:
         with go_on.open("w") as file:
             file.write("\n")
-        ended = [process.wait(timeout=10) for process in both]
+        ended = [process.wait(timeout=40) for process in both]
     assert ended == [0, 0]
     assert checkout.times() == 1
 

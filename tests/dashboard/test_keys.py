@@ -45,7 +45,7 @@ async def shown(
         yield app, link, pilot
 
 
-async def until(seen: Callable[[], object], pilot: Pilot[None], seconds: float = 5.0) -> None:
+async def until(seen: Callable[[], object], pilot: Pilot[None], seconds: float = 20.0) -> None:
     """Wait until `seen`; fails after `seconds`."""
     end = time.monotonic() + seconds
     while not seen():
@@ -55,8 +55,10 @@ async def until(seen: Callable[[], object], pilot: Pilot[None], seconds: float =
 
 
 def text(app: Any) -> str:
-    """What is on the screen."""
+    """What is on the screen; nothing while it is not laid out yet."""
     width, height = app.size
+    if app.screen._compositor.size != app.size:
+        return ""
     strips = app.screen._compositor.render_strips()
     lines = [strip.text.rstrip() for strip in strips]
     assert len(lines) == height
@@ -70,10 +72,9 @@ def text(app: Any) -> str:
 async def test_who_needs_a_person_is_in_hand_first() -> None:
     async with shown() as (app, _, pilot):
         assert app.chosen == "ana"
-        await pilot.pause()
+        await until(lambda: "NEEDS YOU" in text(app), pilot)
         seen = text(app)
         assert "demo · up · 2 need you · 4 agents · 1 working" in seen
-        assert "NEEDS YOU" in seen
         assert "? ana asks to use Bash: rm -r build" in seen
         assert "    1  Yes\n    2  No\n" in seen
         assert "✗ cid failed: ended 5 times" in seen
@@ -139,6 +140,10 @@ async def test_filter_and_order() -> None:
         assert app.chosen in ("boss", "bob")
         await pilot.press("slash", "escape")
         assert len(app.team.names) == 4
+        await pilot.press("slash", *"xx")
+        await until(lambda: "nobody is found" in text(app), pilot)
+        await pilot.press("escape")
+        assert len(app.team.names) == 4
         for order in list(team.SORTS)[1:]:
             await pilot.press("o")
             assert app.sort == order
@@ -181,6 +186,7 @@ async def test_agents_come_and_go() -> None:
 async def test_answering(key: str, choice: str) -> None:
     async with shown() as (app, link, pilot):
         await pilot.press(key)
+        await until(link.orders, pilot)
         bound = {"asked": "Bash: rm -r build", "hook": "h-1", "reason": None}
         assert link.orders() == [("answer", {"agent": "ana", "choice": choice, **bound})]
         await until(lambda: app.said.startswith("answered ana: "), pilot)
@@ -193,6 +199,7 @@ async def test_a_no_with_its_reason_is_bound_to_what_was_asked() -> None:
         # Something else is asked while the reason is typed: the supervisor is to refuse this one.
         link.publish(agents=[agent("ana", "blocked", ask=ask("Bash: ls", k1="Yes"))])
         await pilot.press(*"use", "space", *"mv", "enter")
+        await until(link.orders, pilot)
         bound = {"asked": "Bash: rm -r build", "hook": "h-1", "reason": "use mv"}
         assert link.orders() == [("answer", {"agent": "ana", "choice": "no", **bound})]
         await until(lambda: "Bash: ls" in text(app), pilot)
@@ -208,12 +215,13 @@ async def test_a_key_that_was_meant_for_the_question_before_is_not_taken() -> No
     async with shown() as (app, link, pilot):
         link.publish(agents=[agent("ana", "blocked", ask=ask("Bash: rm -rf /", k1="Yes"))])
         await until(lambda: "rm -rf /" in text(app), pilot)
-        app.swapped_at = time.monotonic()  # this very moment, on a slow machine as well
+        app.swapped_at = time.monotonic() + 60  # this very moment, on a slow machine as well
         await pilot.press("1")
         assert "just asked in the place of something else" in app.said
         assert link.orders() == []
         app.swapped_at = 0.0
         await pilot.press("1")
+        await until(link.orders, pilot)
         assert link.orders()[0][1]["asked"] == "Bash: rm -rf /"
 
 
@@ -237,6 +245,7 @@ async def test_an_answer_in_own_words() -> None:
         await pilot.press("t")
         await until(lambda: pilot.app.query(Input), pilot)
         await pilot.press(*"red", "enter")
+        await until(link.orders, pilot)
         assert link.orders()[0][1]["choice"] == "red"
 
 
@@ -247,7 +256,7 @@ async def test_sending_and_its_draft() -> None:
         await pilot.press("home", "s")
         await until(lambda: app.query(TextArea), pilot)
         await pilot.press(*"one", "enter", *"q", "escape")
-        assert not app.query(TextArea)
+        await until(lambda: not app.query(TextArea), pilot)
         assert app.is_running
         await pilot.press("down", "s")
         assert app.query_one(TextArea).text == ""
@@ -314,7 +323,7 @@ async def test_interrupt_and_refusals_in_the_supervisors_own_words() -> None:
 async def test_help_palette_dark_and_quit() -> None:
     async with shown() as (app, _, pilot):
         await pilot.press("question_mark")
-        assert "only agents with these words" in text(app)
+        await until(lambda: "only agents with these words" in text(app), pilot)
         await pilot.press("escape", "d")
         assert app.theme == "textual-light"
         await pilot.press("d", "ctrl+p")
@@ -369,11 +378,12 @@ async def test_nothing_is_painted_while_nothing_changes() -> None:
 
 async def test_changes_are_painted_at_most_twice_a_second() -> None:
     async with shown() as (app, link, pilot):
-        before = app.team.repainted
+        before, began = app.team.repainted, time.monotonic()
         for number in range(50):
             link.publish(agents=[agent("bob", "working", detail=f"step {number}")])
             await pilot.pause()
-        assert app.team.repainted - before <= 3
+        # At once, then twice a second for as long as a busy machine takes.
+        assert app.team.repainted - before <= 2 + 2 * (time.monotonic() - began)
         await until(lambda: "step 49" in text(app), pilot)
 
 
@@ -381,11 +391,10 @@ async def test_changes_are_painted_at_most_twice_a_second() -> None:
 async def test_sizes(size: tuple[int, int]) -> None:
     link = FakeLink(view(edited=["crew.toml"]))
     async with shown(link, size) as (app, _, pilot):
-        await pilot.pause()
+        await until(lambda: "ana" in text(app), pilot)
         lines = text(app).split("\n")
         assert "demo" in lines[0]
-        assert "ana" in text(app)
         assert app.panels["detail"].size.height >= (1 if size[1] < 24 else 6)
-        await pilot.resize_terminal(size[1] * 2, size[0] // 2 + 8)
-        await pilot.pause()
-        assert "ana" in text(app)
+        columns, rows = size[1] * 2, size[0] // 2 + 8
+        await pilot.resize_terminal(columns, rows)
+        await until(lambda: app.size == (columns, rows) and "ana" in text(app), pilot)

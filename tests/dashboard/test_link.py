@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import json
+import re
 import subprocess
 import sys
 import threading
@@ -26,6 +28,7 @@ from orchestrator.dashboard.link import (
 from orchestrator.errors import CrewError, SupervisorError, UserError
 from orchestrator.locations import SessionPaths, session_paths
 from tests.fake_supervisor import FakeSupervisor, agent, session
+from tests.support import wait_until
 
 UP: Json = session("t", agent("a"))
 
@@ -52,14 +55,20 @@ class Ear:
         self.told.append(told)
         self._came.set()
 
-    async def hear(self, kind: type[Any], deadline: float = 5.0) -> Any:
+    async def hear(self, kind: type[Any], deadline: float = 20.0) -> Any:
         """The first of that kind; it and what came before it is forgotten."""
+        number = await self.until(kind, deadline)
+        told = self.told[number]
+        del self.told[: number + 1]
+        return told
+
+    async def until(self, kind: type[Any], deadline: float = 20.0) -> int:
+        """The place of the first of that kind, once it is there."""
         async with asyncio.timeout(deadline):
             while True:
                 for number, told in enumerate(self.told):
                     if isinstance(told, kind):
-                        del self.told[: number + 1]
-                        return told
+                        return number
                 self._came.clear()
                 await self._came.wait()
 
@@ -116,16 +125,14 @@ async def test_a_request_and_its_refusals(paths: SessionPaths, supervisor: FakeS
 async def test_a_stream_goes_on_after_a_break(
     paths: SessionPaths, supervisor: FakeSupervisor
 ) -> None:
-    starts = iter([1, 2])
+    def serve(request: Json, talk: Any) -> bool:
+        if request["verb"] != "events" or request.get("since") is not None:
+            return supervisor._serve(request, talk)
+        talk.wfile.write(json.dumps({"id": request["id"], "event": {"seq": 1}}).encode() + b"\n")
+        return False  # and hangs up
 
-    def events(request: Json) -> Iterator[Json]:
-        yield {"event": {"seq": next(starts)}}
-        if request.get("since") is None:
-            supervisor._connections[-1].shutdown(2)
-        else:
-            yield {"exit": 0}
-
-    supervisor.streams["events"] = events
+    supervisor.serve = serve
+    supervisor.streams["events"] = lambda _: iter([{"event": {"seq": 2}}, {"exit": 0}])
     link = linked(paths)
     async with running(link) as ear:
         await ear.hear(Connected)
@@ -139,15 +146,27 @@ async def test_a_supervisor_that_hangs_is_said_within_a_second(
 ) -> None:
     goes_on = threading.Event()
     goes_on.set()
-    supervisor.handlers["ping"] = lambda _: {"waited": goes_on.wait(20)}
+    pinged: list[float] = []
+
+    def ping(_: Json) -> Json:
+        pinged.append(time.monotonic())
+        return {"waited": goes_on.wait(50)}
+
+    supervisor.handlers["ping"] = ping
+
+    def seconds(lost: Lost) -> int:
+        found = re.fullmatch(r"the supervisor has not answered for (\d+) s", lost.reason)
+        assert found
+        return int(found[1])
+
     async with running(linked(paths)) as ear:
         await ear.hear(Connected)
         goes_on.clear()
-        since = time.monotonic()
-        lost = await ear.hear(Lost)
-        assert time.monotonic() - since < 3  # 0.9 at most where the machine has time for it
-        assert lost.reason == "the supervisor has not answered for 1 s"
-        assert (await ear.hear(Lost)).reason == "the supervisor has not answered for 2 s"
+        first = seconds(await ear.hear(Lost))
+        # PATIENCE where the machine has time for it.
+        assert time.monotonic() - pinged[-1] < 3
+        # The next number, but for those that a busy machine has slept through.
+        assert 1 <= first < seconds(await ear.hear(Lost))
         goes_on.set()
         await ear.hear(Regained)
 
@@ -156,7 +175,7 @@ async def test_one_that_hangs_from_the_start_is_said(
     paths: SessionPaths, supervisor: FakeSupervisor
 ) -> None:
     stop = threading.Event()
-    supervisor.serve = lambda request, talk: stop.wait(20)
+    supervisor.serve = lambda request, talk: stop.wait(50)
     async with running(linked(paths)) as ear:
         assert "has not answered" in (await ear.hear(Lost)).reason
         stop.set()
@@ -165,12 +184,23 @@ async def test_one_that_hangs_from_the_start_is_said(
 async def test_what_is_not_the_supervisors_silence(
     paths: SessionPaths, supervisor: FakeSupervisor
 ) -> None:
+    asked, stopped = threading.Event(), threading.Event()
+
+    def ping(_: Json) -> Json:
+        asked.set()
+        return {"waited": stopped.wait(20)}
+
+    supervisor.handlers["ping"] = ping
     async with running(linked(paths)) as ear:
         await ear.hear(Connected)
-        # This process was stopped, not that one: what it has not read is no silence.
-        time.sleep(links.BEAT + 3 * links.PATIENCE)  # noqa: ASYNC251 - it is stopped
+        await asyncio.to_thread(asked.wait, 20)
+        # This process is stopped now, not that one: what it has not read is no silence.
+        ear.told.clear()
+        stopped.set()
+        over = time.monotonic() + links.BEAT + 3 * links.PATIENCE
+        wait_until(lambda: time.monotonic() > over, "it goes on")
         supervisor.publish(agents=[agent("a", "working")])
-        await ear.hear(Changed)
+        await ear.until(Changed)
         assert not [told for told in ear.told if isinstance(told, Lost)]
 
 
@@ -222,9 +252,11 @@ async def test_a_session_that_is_down_is_shown_and_not_started(
 def test_a_thread_does_not_keep_the_process_from_ending() -> None:
     code = (
         "import asyncio, threading; from orchestrator.dashboard.link import in_thread\n"
+        "runs = threading.Event()\n"
+        "def for_ever(): runs.set(); threading.Event().wait()\n"
         "async def main():\n"
-        "    task = asyncio.create_task(in_thread(threading.Event().wait))\n"
-        "    await asyncio.sleep(0.05)\n"
+        "    task = asyncio.create_task(in_thread(for_ever))\n"
+        "    await asyncio.to_thread(runs.wait)\n"
         "asyncio.run(main())"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=10)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=40)

@@ -33,7 +33,7 @@ PICTURES = Path(__file__).parent / "pictures"
 README_PICTURE = Path(__file__).parents[2] / ".github" / "dashboard.svg"
 README_SIZE = (110, 34)
 # Seconds in which a picture has come to rest.
-SETTLES = 2.0
+SETTLES = 20.0
 SMALL, MIDDLE, WIDE, LARGE = (80, 24), (120, 40), (160, 30), (200, 60)
 
 

@@ -114,6 +114,11 @@ class Demo:
     def look(self) -> Look:
         return read(self.screen().split("\n"), screen_spec())
 
+    def looks(self, status: str) -> Look:
+        """Wait until the screen, which is painted behind the status file, shows this too."""
+        wait_until(lambda: self.look().status == status, f"a screen that is {status}", 20)
+        return self.look()
+
     def keys(self, *names: str) -> None:
         self.tmux("send-keys", *names)
 
@@ -125,7 +130,7 @@ class Demo:
         self.paste(text)
         self.keys("Enter")
 
-    def sees(self, text: str, deadline: float = 10) -> str:
+    def sees(self, text: str, deadline: float = 20) -> str:
         """Wait until the screen, or what scrolled off it, shows `text`."""
         screens = [""]
 
@@ -174,7 +179,7 @@ class Demo:
             return found if same else {}
 
         try:
-            return wait_until(there, f"status {status}")
+            return wait_until(there, f"status {status}", 20)
         except AssertionError as error:
             raise AssertionError(f"{error}: {self.status()}\n{self.screen()}") from None
 
@@ -211,7 +216,7 @@ class Demo:
     def wait_events(self, *events: str) -> None:
         """Wait until the hooks were told of exactly these."""
         try:
-            wait_until(lambda: self.events() == list(events), f"{events}")
+            wait_until(lambda: self.events() == list(events), f"{events}", 20)
         except AssertionError as error:
             raise AssertionError(f"{error}: {self.events()}") from None
 

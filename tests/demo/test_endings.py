@@ -69,6 +69,7 @@ def test_a_prompt_that_waited_when_it_was_killed_is_not_lost(demo: Demo) -> None
     end(demo.pid)
     demo.gone()
     demo.resume()
+    demo.looks("ready")
     assert "Queued" not in demo.screen()
 
 
@@ -135,6 +136,8 @@ def test_clear_begins_a_new_conversation(demo: Demo) -> None:
         "another conversation",
     )
     assert isinstance(status, dict)
+    # Its hook is told behind it.
+    wait_until(lambda: demo.hooks()[-1].get("source") == "clear", "the hook")
     assert [
         (h["hook_event_name"], h.get("reason"), h.get("source")) for h in demo.hooks()[-2:]
     ] == [

@@ -1,5 +1,6 @@
 """The demo job, with one real agent at a time and a `crew` that writes down what it is given."""
 
+import contextlib
 import json
 import re
 from pathlib import Path
@@ -38,6 +39,15 @@ def framed(sender: str, text: str, number: int = 1) -> str:
 def table(text: str) -> dict[str, tuple[int, int]]:
     rows = re.findall(r"^(\w+) +([\d,]+) +([\d,]+)$", text, re.MULTILINE)
     return {name: (int(files), int(lines)) for name, files, lines in rows}
+
+
+def sleeper(pid: int) -> int:
+    """The child that has become a `sleep`, or 0."""
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        with contextlib.suppress(OSError):
+            if Path(f"/proc/{child}/cmdline").read_bytes().startswith(b"sleep\0"):
+                return int(child)
+    return 0
 
 
 def worker(demo: Demo, home: Path, name: str) -> Demo:
@@ -125,8 +135,8 @@ def test_a_boss_that_was_killed_hands_out_only_what_is_left(demo: Demo, fake_cre
     demo.start()
     demo.send(ORDER)
     first = wait_sent(fake_crew, "worker-1")
-    wait_until(lambda: "crew send worker-2" in demo.screen(), "the second is on its way")
-    tool = int(Path(f"/proc/{demo.pid}/task/{demo.pid}/children").read_text().split()[0])
+    tool = wait_until(lambda: sleeper(demo.pid), "the second is on its way")
+    demo.sees("crew send worker-2")
     end(demo.pid)
     end(tool)
     demo.gone()

@@ -87,13 +87,6 @@ def test_the_screens_of_today_are_read_the_same(demo: Demo) -> None:
     shows("interrupted")
 
 
-def live_rows(demo: Demo) -> list[str]:
-    """The rows from the last rule but one on."""
-    lines = demo.screen().rstrip("\n").split("\n")
-    rules = [place for place, line in enumerate(lines) if line.startswith("────")]
-    return lines[rules[-2] :] if len(rules) > 1 else []
-
-
 def test_it_redraws_at_a_new_size(demo: Demo) -> None:
     demo.start(columns=100, rows=30)
     demo.keys("-l", "draft with 宽 wide 字 characters that goes on and on over the edge of a row")
@@ -101,13 +94,11 @@ def test_it_redraws_at_a_new_size(demo: Demo) -> None:
         demo.tmux("resize-window", "-x", str(columns), "-y", str(rows))
 
         def fits(columns: int = columns) -> bool:
-            live = live_rows(demo)
-            return bool(live) and live[0] == "─" * (columns - 1)
+            lines = demo.screen().rstrip("\n").split("\n")
+            rows_with = [sum(mark in line for line in lines) for mark in ("❯", "──", "? f")]
+            return rows_with == [1, 2, 1] and "─" * (columns - 1) in lines
 
-        wait_until(fits, f"the rows at {columns}x{rows}")
-        text = demo.screen()
-        rows_with = [sum(mark in line for line in text.split("\n")) for mark in ("❯", "──", "? f")]
-        assert rows_with == [1, 2, 1], f"{columns}x{rows}\n{text}"
+        wait_until(fits, f"each of the live rows once, as wide as {columns}x{rows}")
     demo.keys("C-u")
     wait_until(lambda: demo.look() == LOOKS["idle"], "an empty input line")
 
@@ -136,6 +127,7 @@ def test_what_was_said_scrolls_into_the_terminals_history(demo: Demo) -> None:
     demo.send("[[flood 64]] [[say: after the flood]]")
     demo.sees("● after the flood")
     demo.wait_status("idle")
+    demo.looks("ready")
     state = demo.tmux("display-message", "-p", "#{alternate_on} #{history_size}").split()
     assert state[0] == "0"
     text = demo.screen("-S", "-")

@@ -63,7 +63,7 @@ class Crew:
         check: bool = True,
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
-        timeout: float = 30,
+        timeout: float = 50,
         stdin: str | None = None,
     ) -> "subprocess.CompletedProcess[str]":
         """Run `crew ARGUMENTS`; with `check`, its exit status must be 0."""
@@ -126,7 +126,7 @@ class Crew:
         return {a["name"]: a["status"] for a in self.view()["agents"]}
 
     def wait(
-        self, look: Callable[[dict[str, Any]], object], what: str, deadline: float = 15
+        self, look: Callable[[dict[str, Any]], object], what: str, deadline: float = 30
     ) -> dict[str, Any]:
         """Wait until `look(view)` is true; returns that view."""
         view: dict[str, Any] = {}
@@ -136,7 +136,7 @@ class Crew:
         brief = [(a["name"], a["status"], a["detail"]) for a in view["agents"]]
         raise AssertionError(f"not within {deadline} s: {what}: {brief} {view['messages']}")
 
-    def wait_status(self, deadline: float = 15, /, **statuses: str) -> dict[str, Any]:
+    def wait_status(self, deadline: float = 30, /, **statuses: str) -> dict[str, Any]:
         """Wait until agents have these statuses; underscores stand for hyphens in names."""
         wanted = {name.replace("_", "-"): status for name, status in statuses.items()}
 
@@ -190,6 +190,12 @@ class Crew:
             killed += pids
             wait_until(partial(_all_dead, pids), "killed")
         return killed
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """A whole crew takes its time where others use the machine as well."""
+    if item.get_closest_marker("timeout") is None:
+        item.add_marker(pytest.mark.timeout(180))
 
 
 def _all_dead(pids: list[int]) -> bool:

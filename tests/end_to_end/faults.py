@@ -9,6 +9,7 @@ import subprocess
 import sys
 import termios
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from tests.end_to_end.conftest import CREW, Crew
 from tests.support import alive, wait_until
 
 HERE = Path(__file__).parent
+# The hook that tells of a prompt.
+HEARD = "UserPromptSubmit"
 
 # A recorder tells by its screen that it is ready, and by its transcript what it took.
 RECORDER = f"""
@@ -70,6 +73,22 @@ def kill(pid: int) -> None:
     wait_until(lambda: not alive(pid), f"{pid} is dead")
 
 
+class Gate:
+    """Holds an agent in the middle of its turn: `marker` is what makes it wait here."""
+
+    def __init__(self, crew: Crew, name: str = "gate") -> None:
+        self._file = crew.cwd / name
+        self._reached = crew.cwd / f"{name}.reached"
+        self.command = f"touch {self._reached}; until [ -e {self._file} ]; do sleep 0.02; done"
+        self.marker = f"[[tool Bash: {self.command}]]"
+
+    def reached(self) -> None:
+        wait_until(self._reached.exists, "the agent has come to the gate", 30)
+
+    def open(self) -> None:
+        self._file.touch()
+
+
 def popen(crew: Crew, *arguments: str) -> "subprocess.Popen[str]":
     """A `crew` process that is not waited for."""
     return subprocess.Popen(
@@ -83,6 +102,25 @@ def popen(crew: Crew, *arguments: str) -> "subprocess.Popen[str]":
     )
 
 
+def timed(crew: Crew, *arguments: str) -> tuple[float, int, str]:
+    """How long a verb takes (s), but for what others had the CPU; its status; all that it says."""
+    started = time.monotonic()
+    verb = popen(crew, *arguments)
+    os.waitid(os.P_PID, verb.pid, os.WEXITED | os.WNOWAIT)
+    took = time.monotonic() - started - waited(verb.pid)
+    said = "".join(verb.communicate())
+    return took, verb.returncode, said
+
+
+def waited(pid: int) -> float:
+    """Seconds that a process, which may be a zombie, could have run while others did."""
+    found = 0
+    for thread in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+        with contextlib.suppress(OSError):
+            found += int(thread.read_text().split()[1])
+    return found / 1e9
+
+
 def connections(socket: Path) -> int:
     """How many have dialled this socket; those that nobody has accepted yet count."""
     lines = Path("/proc/net/unix").read_text().splitlines()
@@ -94,7 +132,8 @@ def prompts(crew: Crew, agent: str) -> list[str]:
     conversation = crew.agent(agent)["conversation"]
     paths = [*crew.state.rglob(f"{conversation}.jsonl"), crew.cwd / f"{agent}.jsonl"]
     found = []
-    for line in next((p for p in paths if p.exists()), Path(os.devnull)).read_text().splitlines():
+    text = next((p for p in paths if p.exists()), Path(os.devnull)).read_text()
+    for line in text.rpartition("\n")[0].splitlines():  # the last one may be half written
         entry = json.loads(line)
         content = entry.get("message", {}).get("content")
         if entry["type"] == "user" and isinstance(content, str):
@@ -102,9 +141,40 @@ def prompts(crew: Crew, agent: str) -> list[str]:
     return found
 
 
+def contents(path: Path) -> bytes:
+    """What a file holds; nothing, if it has just gone."""
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
+
+
 def message_to(crew: Crew, agent: str) -> Mapping[str, str]:
     """The one message that is on its way to `agent`; empty if none is."""
     return next((m for m in crew.view()["messages"] if m["to"] == agent), {})
+
+
+def hooked(crew: Crew, agent: str, prompt: str) -> None:
+    """Wait until the hook of this prompt is taken in: one that comes behind the end of its turn
+    would be of another."""
+
+    def told() -> bool:
+        hooks = journal(crew, "hook_received")
+        return any((e["agent"], e["hook"], e["text"]) == (agent, HEARD, prompt) for e in hooks)
+
+    wait_until(told, f"{agent} is heard to take {prompt[:60]!r}", 30)
+
+
+def begun(crew: Crew) -> None:
+    """Wait until the hooks of everybody's start are taken in: a status may be told before them."""
+
+    def told() -> bool:
+        hooks = journal(crew, "hook_received")
+        starts = {(e["agent"], e["run"]) for e in hooks if e["hook"] == "SessionStart"}
+        return all((a["name"], a["run"]) in starts for a in crew.view()["agents"])
+
+    wait_until(told, "everybody's start", 30)
+    wait_until(lambda: not listed(crew.state / "spool/new"), "the spool is empty", 30)
 
 
 def journal(crew: Crew, *kinds: str, since: int = 0) -> list[dict[str, object]]:
@@ -193,7 +263,7 @@ class Login:
         for pid in self.members():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGHUP)
-        wait_until(lambda: not self.members(), "nothing of the login is left")
+        wait_until(lambda: not self.members(), "nothing of the login is left", 30)
 
     def close(self) -> None:
         self._process.kill()

@@ -22,7 +22,7 @@ def run(*arguments: str, check: bool = True) -> "subprocess.CompletedProcess[str
         text=True,
         check=False,
         stdin=subprocess.DEVNULL,
-        timeout=30,
+        timeout=50,
     )
     assert "Traceback" not in done.stderr, done.stderr
     assert not check or done.returncode == 0, done.stdout + done.stderr
@@ -57,7 +57,7 @@ def refuses() -> bool:
 
 
 # The journal still has room in its last page or so; then it is refused, aloud.
-wait_until(refuses, "a message is refused", 20)
+wait_until(refuses, "a message is refused", 30)
 assert refused is not None
 assert "disk" in refused.stderr or "full" in refused.stderr, refused.stderr
 status = run("status").stdout
@@ -66,8 +66,8 @@ pids = [a["pid"] for a in view()["agents"]]  # type: ignore[attr-defined] # a li
 assert pids == [a["pid"] for a in agents], "agents run on"  # type: ignore[attr-defined] # the same
 filler.unlink()
 wait_until(
-    lambda: run("send", "a", "[[say: after]]", check=False).returncode == 0, "accepted again", 20
+    lambda: run("send", "a", "[[say: after]]", check=False).returncode == 0, "accepted again", 30
 )
-wait_until(lambda: "after" in run("logs", "a").stdout, "delivered", 20)
+wait_until(lambda: "after" in run("logs", "a").stdout, "delivered", 30)
 run("down")
 print("ok", os.getpid())

@@ -45,13 +45,19 @@ def asked(crew: Crew, prompt: str, hooks: int = 1) -> dict[str, Any]:
 
     def known(view: dict[str, Any]) -> bool:
         ask = view["agents"][0]["ask"] or {}
-        return bool(ask.get("options") and (ask["hook"] or not hooks))
+        return bool(ask.get("options") and ask["hook"])
 
     crew.wait(known, "it asks")
-    wait_until(lambda: len(waiting(crew)) >= hooks, "the hook runs")
-    wait_until(lambda: faults.connections(crew.state / "crew.sock") == hooks, "the hook waits")
+    wait_until(lambda: len(waiting(crew)) >= hooks, "the hook runs", 30)
+    come(crew, hooks)
     found: dict[str, Any] = crew.agent("a")["ask"]
     return found
+
+
+def come(crew: Crew, hooks: int) -> None:
+    """Wait until so many hooks wait for their answers."""
+    socket = crew.state / "crew.sock"
+    wait_until(lambda: faults.connections(socket) == hooks, f"{hooks} hooks wait", 30)
 
 
 def copy_mode(crew: Crew) -> None:
@@ -88,8 +94,8 @@ def given(crew: Crew) -> list[tuple[object, object]]:
 
 
 def nobody_waits(crew: Crew) -> None:
-    wait_until(lambda: not waiting(crew), "no hook is left")
-    wait_until(lambda: not faults.connections(crew.state / "crew.sock"), "nor its connection")
+    wait_until(lambda: not waiting(crew), "no hook is left", 30)
+    come(crew, 0)
 
 
 @pytest.mark.parametrize("choice", ["yes", "1", "y"])
@@ -106,24 +112,28 @@ def test_a_yes_goes_through_the_hook_even_in_copy_mode(team: Crew, choice: str) 
 
 
 def test_a_no_is_told_with_its_reason_and_the_turn_goes_on(team: Crew) -> None:
-    asked(team, "[[ask-tool Bash: touch done]] [[sleep 2]] [[say: without it]]")
+    gate = faults.Gate(team)
+    asked(team, f"[[ask-tool Bash: touch done]] {gate.marker} [[say: without it]]")
     copy_mode(team)
     reason = 'not before "noon"\n\tüben 😀'
     assert team.run("answer", "a", "no", "--because", reason).stdout == "answered a: No\n"
     # The tool that was asked for does not run, and nothing says that it does.
     view = team.wait_status(a="working")
-    assert "touch" not in view["agents"][0]["detail"]
+    assert "touch done" not in view["agents"][0]["detail"]
+    gate.reached()
+    assert not (team.cwd / "done").exists()
     (result,) = told(team)
     assert (result["content"], result["is_error"]) == (reason, True)
+    gate.open()
     team.wait_status(a="ready")
-    assert "without it" in team.run("logs", "a").stdout
-    assert not (team.cwd / "done").exists()
+    wait_until(lambda: "● without it" in team.run("logs", "a").stdout, "the turn went on", 30)
     nobody_waits(team)
     keys(team, "-X", "cancel")
     asked(team, "[[ask-tool Bash: touch done]]")
     team.run("answer", "a", "n")
     team.wait_status(a="ready")
-    assert told(team)[1]["content"] == REFUSED
+    assert told(team)[-1]["content"] == REFUSED
+    assert not (team.cwd / "done").exists()
     assert given(team) == [("hook", None), ("hook", None)]
 
 
@@ -146,7 +156,7 @@ def test_what_is_answered_by_hand_lets_the_hook_go(team: Crew, key: str) -> None
     (hook,) = waiting(team)
     keys(team, key)
     team.wait(lambda v: v["agents"][0]["status"] != "blocked", "answered")
-    wait_until(lambda: hook not in waiting(team), "the hook is let go")
+    wait_until(lambda: hook not in waiting(team), "the hook is let go", 30)
     nobody_waits(team)
     team.wait_status(a="ready")
     assert (team.cwd / "done").exists() == (key == "1")
@@ -160,9 +170,9 @@ def test_each_request_has_its_own_answer(team: Crew) -> None:
     first = asked(team, prompt)
     (old,) = waiting(team)
     keys(team, "1")
-    wait_until(lambda: waiting(team) not in ([], [old]), "the second hook waits")
+    wait_until(lambda: waiting(team) not in ([], [old]), "the second hook waits", 30)
     known = (None, first["hook"])
-    wait_until(lambda: (team.agent("a")["ask"] or {}).get("hook") not in known, "it is known")
+    wait_until(lambda: (team.agent("a")["ask"] or {}).get("hook") not in known, "it is known", 30)
     stale = {"choice": "yes", "asked": first["text"], "hook": first["hook"]}
     with (
         Client.connect(SessionPaths(team.state), start=False) as client,
@@ -179,8 +189,9 @@ def test_each_request_has_its_own_answer(team: Crew) -> None:
 def test_two_agents_ask_at_once(team: Crew) -> None:
     for name in ("a", "b"):
         team.run("send", name, f"[[ask-tool Bash: echo by-{name}; touch {name}]]")
-    team.wait_status(a="blocked", b="blocked")
-    wait_until(lambda: len(waiting(team)) == 2, "both hooks wait")
+    team.wait(lambda v: all((a["ask"] or {}).get("hook") for a in v["agents"]), "both ask")
+    come(team, 2)
+    wait_until(lambda: len(waiting(team)) == 2, "both hooks run", 30)
     team.run("answer", "b", "no", "--because", "a is first")
     team.wait_status(a="blocked", b="ready")
     assert len(waiting(team)) == 1
@@ -194,7 +205,7 @@ def test_a_new_supervisor_leaves_the_dialog_to_keys(team: Crew) -> None:
     """The hook ends with the supervisor that it waited for."""
     asked(team, "[[ask-tool Bash: touch done]]")
     faults.kill(team.supervisor())
-    wait_until(lambda: not waiting(team), "the hook has ended")
+    wait_until(lambda: not waiting(team), "the hook has ended", 30)
     team.wait_status(a="blocked")
     refused = team.run("answer", "a", "no", "--because", "no", check=False)
     assert refused.returncode == 1
@@ -248,7 +259,7 @@ def test_an_agent_may_neither_answer_nor_wait_for_another(team: Crew) -> None:
     python = shutil.which("python3", path=team.env["PATH"])
     spy = f"{python} spying.py {socket} {key}"
     team.run("send", "--wait", "b", f"[[tool Bash: CREW_AGENT=a {spy}; crew answer a yes]]")
-    wait_until(lambda: "b is an agent" in team.run("logs", "b").stdout, "both refusals")
+    wait_until(lambda: "b is an agent" in team.run("logs", "b").stdout, "both refusals", 30)
     assert "only an agent's own hook" in team.run("logs", "b").stdout
     assert team.agent("a")["status"] == "blocked"
     keys(team, "Escape")

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.end_to_end import faults
 from tests.end_to_end.claude_team import Claude
 from tests.end_to_end.test_answers import nobody_waits, waiting
 from tests.support import wait_until
@@ -15,7 +16,7 @@ ONE = '[[agents]]\nname = "a"\n'
 @pytest.fixture
 def team(claude: Claude) -> Claude:
     claude.blueprint(ONE)
-    claude.crew("up", "--trust", "--wait")
+    claude.crew("up", "--trust", "--wait", timeout=60)
     return claude
 
 
@@ -36,6 +37,12 @@ def results(team: Claude) -> tuple[str, ...]:
     return team.api.requests[-1].results
 
 
+def requests(team: Claude) -> int:
+    """How many requests for a permission its hooks have told of."""
+    told = faults.journal(team.crew, "hook_received")
+    return sum(event["hook"] == "PermissionRequest" for event in told)
+
+
 def ready(team: Claude) -> None:
     team.crew.wait_status(a="ready")
     nobody_waits(team.crew)
@@ -46,8 +53,12 @@ def test_tools_that_ask_at_once_are_answered_one_by_one(team: Claude) -> None:
         (team.home / name).write_text(f"this is {name}\n")
     reads = " ".join(f"[[tool Read: {team.home / name}]]" for name in ("one", "two"))
     team.crew("send", "a", f"go [[parallel]] {reads} [[say: done]]")
-    first = asked(team, "Read: ")
-    wait_until(lambda: len(waiting(team.crew)) == 2, "both wait")
+    asked(team, "Read: ")
+    # Which of them is shown first may still change until both are known.
+    wait_until(lambda: requests(team) == 2, "both are told of", 30)
+    wait_until(lambda: len(waiting(team.crew)) == 2, "both hooks run", 30)
+    socket = team.crew.state / "crew.sock"
+    wait_until(lambda: faults.connections(socket) == 2, "both wait", 30)
     first = asked(team, "Read: ")
     assert team.crew("answer", "a", "yes").stdout == "answered a: Yes\n"
     names = {"one", "two"} - {first["text"].rpartition("/")[2]}
@@ -73,6 +84,8 @@ def test_questions_are_answered_with_choices_and_in_own_words(team: Claude) -> N
     tool = json.dumps({"questions": questions})
     team.crew("send", "a", f"go [[tool AskUserQuestion {tool}]] [[say: done]]")
     ask = asked(team, "Which colour?")
+    # The hook tells of two choices; that there are more is seen once the dialog is drawn.
+    team.crew.wait(lambda v: len(v["agents"][0]["ask"]["options"]) > 2, "the dialog is drawn")
     labels = [option["label"] for option in ask["options"]]
     assert labels[:2] == ["Red", "Blue"]
     team.crew("answer", "a", "light green, with 2 dots")

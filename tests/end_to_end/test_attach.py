@@ -33,7 +33,7 @@ def person(crew: Crew, columns: int, rows: int) -> Iterator[Screen]:
 
 def see(screen: Screen, look: Callable[[str], object], what: str) -> None:
     try:
-        wait_until(lambda: look(screen.status()), what, 15)
+        wait_until(lambda: look(screen.status()), what, 30)
     except AssertionError as error:
         raise AssertionError(f"{error}:\n{screen.text()}") from None
 
@@ -45,7 +45,7 @@ def test_one_lands_on_who_needs_them_and_sees_it(crew: Crew, columns: int, rows:
     with person(crew, columns, rows) as screen:
         screen.run(str(CREW), "attach")
         see(screen, lambda line: line.startswith(" crew t  1:boss ○  2:worker ○ "), "both ready")
-        assert screen.status().endswith("detach: C-b C-b d")
+        see(screen, lambda line: line.endswith("detach: C-b C-b d"), "the way out")
         assert crew.tmux("display-message", "-p", "-t", "=t:", "#W").strip() == "boss"
         screen.type("C-b", "d")
         screen.wait_for("[detached (from session t)]")
@@ -74,11 +74,11 @@ def test_a_lost_server_is_come_back_to(crew: Crew, columns: int, rows: int) -> N
         def back() -> bool:
             return crew.view()["state"] == "up" and crew.view()["server"] not in (None, old)
 
-        wait_until(back, "a server", 15)
+        wait_until(back, "a server", 30)
         crew.wait_status(boss="ready", worker="ready")
         # The new server has other panes by the same names: it is told of their marks again.
         see(screen, lambda line: re.match(r" crew t  1:boss ○  2:worker ○ ", line), "the marks")
-        assert "t:worker" in crew.tmux(*clients).split()
+        wait_until(lambda: "t:worker" in crew.tmux(*clients).split(), "who was there is back", 30)
         crew.run("down")
         screen.wait_for("crew: session t is down: `")
         screen.run("stty", "-a")

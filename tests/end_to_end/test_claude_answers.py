@@ -1,7 +1,9 @@
 """Answers to the dialogs of real CLIs: the model sees what was decided, and nothing else."""
 
+import contextlib
 import json
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import pytest
 
@@ -36,6 +38,20 @@ def copy_mode(claude: Claude, agent: str) -> None:
     claude.crew.tmux("copy-mode", "-t", of(view(claude.crew), agent)["pane"])
 
 
+def hook_waits(claude: Claude, agent: str) -> None:
+    """The agent's hook waits beside its dialog: a moment after it has told of it."""
+    mark = f"\0CREW_AGENT={agent}\0".encode()
+
+    def waits() -> bool:
+        hooks = waiting(claude.crew)
+        with contextlib.suppress(OSError):
+            its = any(mark in Path(f"/proc/{pid}/environ").read_bytes() for pid in hooks)
+            return its and faults.connections(claude.crew.state / "crew.sock") == len(hooks)
+        return False
+
+    wait_until(waits, f"the hook of {agent} waits", 30)
+
+
 def made(claude: Claude, names: Iterable[str]) -> set[str]:
     """Those of these files that are there."""
     return {name for name in names if (claude.root / name).exists()}
@@ -59,6 +75,7 @@ def test_permissions_of_two_agents_and_a_plan(claude: Claude) -> None:
     assert "boss asks to run Bash: touch a" in status
     assert f"answer boss 4    {ask['options'][3]['label']}" in status
     copy_mode(claude, "boss")
+    hook_waits(claude, "boss")
     reason = 'not before "noon":\nüben 😀'
     assert crew("answer", "boss", "no", "--because", reason).stdout == "answered boss: No\n"
 
@@ -68,8 +85,10 @@ def test_permissions_of_two_agents_and_a_plan(claude: Claude) -> None:
     # What the other agent asks is not touched by any of it.
     late = crew("answer", "worker-1", "no", "--because", "too long", check=False)
     assert (late.returncode, "answer without it" in late.stderr) == (1, True)
+    hook_waits(claude, "boss")
     assert crew("answer", "boss", "1").stdout == "answered boss: Yes\n"
     asked(claude, "boss", "Bash: touch c")
+    hook_waits(claude, "boss")
     assert crew("answer", "boss", "y").stdout == "answered boss: Yes\n"
 
     ask = asked(claude, "boss", str(claude.root / "d"))
@@ -86,7 +105,7 @@ def test_permissions_of_two_agents_and_a_plan(claude: Claude) -> None:
     assert of(view(crew), "worker-1")["status"] == "blocked"
     assert crew("answer", "worker-1", "yes").stdout.startswith("answered worker-1: ")
     over(claude, "worker-1", "approved", 1)
-    assert "off we go" in of(view(crew), "worker-1")["detail"]
+    wait(crew, lambda seen: "off we go" in of(seen, "worker-1")["detail"], "its last words")
     nobody_waits(crew)
 
 
@@ -96,8 +115,8 @@ def test_questions_as_far_as_they_go(claude: Claude) -> None:
     crew = claude.crew
     for number, choice in enumerate(["2", "green", "Gr"], 1):
         crew("send", "boss", f"[[ask: Which colour, {number}?|Red|Green|Blue]]")
-        # No wait for anything: the dialog is hardly drawn, and loses the keys of its first moment.
-        wait_status(crew, boss="blocked")
+        # No wait for the dialog: it is hardly drawn, and loses the keys of its first moment.
+        wait(crew, lambda seen: (of(seen, "boss")["ask"] or {}).get("hook"), "its hook tells of it")
         assert crew("answer", "boss", choice).stdout == "answered boss: Green\n"
         over(claude, "boss", f'"Which colour, {number}?"="Green"', number)
         nobody_waits(crew)
@@ -105,13 +124,14 @@ def test_questions_as_far_as_they_go(claude: Claude) -> None:
     asks = {"question": "Which of them?", "header": "Them", "multiSelect": True, "options": option}
     crew("send", "boss", f"[[tool AskUserQuestion {json.dumps({'questions': [asks]})}]]")
     asked(claude, "boss", "Which of them?")
+    wait_until(lambda: "[ ] Bee" in claude.pane("boss"), "the choices are drawn", 30)
     refused = crew("answer", "boss", "bees", check=False)
     assert (refused.returncode, "[ ] Bee" in refused.stderr) == (2, True)
     crew("answer", "boss", "2")
     crew("answer", "boss", "3")
     # Nothing on the screen has a number for going on.
     claude.keys("boss", "Right")
-    wait_until(lambda: "Submit answers" in claude.pane("boss"), "what was chosen is shown")
+    wait_until(lambda: "Submit answers" in claude.pane("boss"), "what was chosen is shown", 30)
     refused = crew("answer", "boss", "1", check=False)
     assert (refused.returncode, "something else now" in refused.stderr) == (1, True)
     asked(claude, "boss", "Review your answers")
@@ -125,14 +145,17 @@ def test_what_is_over_is_not_answered(claude: Claude) -> None:
     up(claude, BOSS)
     crew = claude.crew
     crew("send", "boss", "[[tool Bash: echo x >>done]] [[tool Bash: echo x >>done]] [[say: so]]")
-    first = asked(claude, "boss", "echo x")
-    (hook,) = wait_until(lambda: waiting(crew), "its hook waits")
+    first = asked(claude, "boss", "Bash: echo x")
+    (hook,) = wait_until(lambda: waiting(crew), "its hook waits", 30)
     claude.press("boss", "1")
-    wait_until(
-        lambda: (of(view(crew), "boss")["ask"] or first)["hook"] != first["hook"], "the second"
+    known = (None, first["hook"])
+    wait(
+        crew,
+        lambda seen: (of(seen, "boss")["ask"] or first)["hook"] not in known,
+        "the second is told of",
     )
-    asked(claude, "boss", "echo x")
-    wait_until(lambda: hook not in waiting(crew), "its hook has ended")
+    asked(claude, "boss", "Bash: echo x")
+    wait_until(lambda: hook not in waiting(crew), "its hook has ended", 30)
     stale = {"choice": "yes", "asked": first["text"], "hook": first["hook"]}
     with (
         Client.connect(SessionPaths(crew.state), start=False) as client,
@@ -159,17 +182,29 @@ def _by_crew(claude: Claude) -> None:
     assert claude.crew("answer", "boss", "yes").stdout == "answered boss: Yes\n"
 
 
+def on_disk(claude: Claude, text: str) -> None:
+    """The look at the dialog about `text` is in the journal: it is shown a moment before."""
+
+    def written() -> bool:
+        looks = faults.journal(claude.crew, "screen_seen")
+        return any(text in str(look["text"]) and look["options"] for look in looks)
+
+    wait_until(written, "the look at the dialog is on disk", 30)
+
+
 def test_a_dialog_outlives_the_hook_and_the_supervisor(claude: Claude) -> None:
     up(claude, BOSS)
     crew = claude.crew
 
     def lose_the_hook() -> None:
-        (hook,) = wait_until(lambda: waiting(crew), "its hook waits")
+        hook_waits(claude, "boss")
+        (hook,) = waiting(crew)
         faults.kill(hook)
+        nobody_waits(crew)
 
     def lose_the_supervisor() -> None:
         faults.kill(crew.supervisor())
-        wait_until(lambda: not waiting(crew), "its hook has ended")
+        wait_until(lambda: not waiting(crew), "its hook has ended", 30)
 
     cases: list[tuple[Callable[[], None], Callable[[Claude], None]]] = [
         (lose_the_hook, _by_crew),
@@ -178,7 +213,8 @@ def test_a_dialog_outlives_the_hook_and_the_supervisor(claude: Claude) -> None:
     ]
     for number, (lose, answer) in enumerate(cases, 1):
         crew("send", "boss", f"[[tool Bash: echo {number} >>done]] [[say: so]]")
-        asked(claude, "boss", "echo")
+        asked(claude, "boss", f"Bash: echo {number}")
+        on_disk(claude, f"echo {number}")
         lose()
         answer(claude)
         over(claude, "boss", "no output", number)
@@ -196,7 +232,9 @@ def test_without_our_scripts_there_are_keys(claude: Claude) -> None:
     for number, script in enumerate((asking, hook), 1):
         script.unlink()
         crew("send", "boss", f"[[tool Bash: touch n{number}]] [[say: so]]")
-        ask = asked(claude, "boss", f"touch n{number}")
+        # The hook's word of it comes behind what the screen shows, if it is late.
+        about = f"Bash: touch n{number}" if hook.exists() else f"touch n{number}"
+        ask = asked(claude, "boss", about)
         assert len(ask["options"]) == 4
         refused = crew("answer", "boss", "no", "--because", "no", check=False)
         assert refused.returncode == 1

@@ -88,6 +88,17 @@ def one(view: dict[str, Any], agent: str) -> dict[str, Any]:
     return found
 
 
+def left(claude: Claude, agent: str, name: str) -> None:
+    """It has left at its dialog: how it ended is told a moment after its end."""
+    detail = f"left at its {name} dialog (exit status 1)"
+
+    def look(view: dict[str, Any]) -> bool:
+        found = one(view, agent)
+        return (found["status"], found["detail"], found["run"]) == ("exited", detail, 1)
+
+    claude.crew.wait(look, f"{agent}: {detail}", LONG)
+
+
 def test_each_is_told_by_its_name_and_answered_with_yes(claude: Claude) -> None:
     blueprint(claude, *NAMES)
     told = claude.crew("up", "--trust", "--wait", timeout=60).stdout
@@ -115,7 +126,7 @@ def test_each_is_told_by_its_name_and_answered_with_yes(claude: Claude) -> None:
     )
     # Without the servers elsewhere it goes no further, and says so.
     claude.crew("answer", "onboarding", "2")
-    wait_until(lambda: claude.status("onboarding") != "starting", "onboarding goes on")
+    wait_until(lambda: claude.status("onboarding") != "starting", "onboarding goes on", LONG)
 
 
 def test_a_no_ends_it_as_what_it_is(claude: Claude) -> None:
@@ -124,12 +135,11 @@ def test_a_no_ends_it_as_what_it_is(claude: Claude) -> None:
     for agent in ("trust", "bypass", "add-directory"):
         asks(claude, agent, NAMES[agent])
         assert claude.crew("answer", agent, "no").stdout == f"answered {agent}: No, exit\n"
+    asks(claude, "api-key", NAMES["api-key"])
     assert claude.crew("answer", "api-key", "no").stdout == ("answered api-key: No (recommended)\n")
-    over = {"trust": "exited", "bypass": "exited", "add_directory": "exited"}
-    view = claude.crew.wait_status(LONG, **over, api_key="ready")
+    claude.crew.wait_status(LONG, api_key="ready")
     for agent in ("trust", "bypass", "add-directory"):
-        left = f"left at its {NAMES[agent]} dialog (exit status 1)"
-        assert (one(view, agent)["detail"], one(view, agent)["run"]) == (left, 1)
+        left(claude, agent, NAMES[agent])
     again = claude.crew("up", "--wait", check=False, timeout=60)
     assert "\ntrust asks (trust): " in again.stdout, "it asks again when it is wanted again"
 
@@ -146,8 +156,7 @@ def test_one_after_the_other_and_by_hand(claude: Claude) -> None:
     claude.crew.wait_status(LONG, a="ready")
     asks(claude, "b", "trust")
     by_hand(claude, "b", "Up", "No, exit")
-    view = claude.crew.wait_status(LONG, b="exited")
-    assert one(view, "b")["detail"] == "left at its trust dialog (exit status 1)"
+    left(claude, "b", "trust")
 
 
 def by_hand(claude: Claude, agent: str, move: str, label: str) -> None:
@@ -159,7 +168,7 @@ def by_hand(claude: Claude, agent: str, move: str, label: str) -> None:
         claude.keys(agent, move)
         return False
 
-    wait_until(marked, f"{label} is marked")
+    wait_until(marked, f"{label} is marked", LONG)
     claude.keys(agent, "Enter")
 
 
@@ -182,7 +191,7 @@ def test_a_folder_is_trusted_where_the_blueprint_says_so(claude: Claude) -> None
     prepare(claude.home, claude.home / "elsewhere")
     screen = Login(claude.crew, str(CREW), "attach")
     try:
-        wait_until(lambda: columns(claude, "wide") == "80", "attached")
+        wait_until(lambda: columns(claude, "wide") == "80", "attached", LONG)
         file.write_text(f'{base}{wide}[[agents]]\nname = "narrow"\ntrust_folder = true\n')
         began = time.perf_counter()
         claude.crew("up", "--trust", "--wait", timeout=60)
@@ -192,7 +201,13 @@ def test_a_folder_is_trusted_where_the_blueprint_says_so(claude: Claude) -> None
     finally:
         screen.close()
     asks(claude, "wide", "add directory")
-    events = claude.crew.events()
+
+    def told() -> list[dict[str, Any]]:
+        """What has happened, once both answers are among it: they are told behind their effect."""
+        events = claude.crew.events()
+        return events if sum(e["kind"] == "answer_given" for e in events) >= 2 else []
+
+    events = wait_until(told, "both answers are told", LONG)
     asked = {e["agent"] for e in events if e["kind"] == "screen_seen" and e["name"] == "trust"}
     assert asked == {"wide", "narrow"}
     given = [e for e in events if e["kind"] == "answer_given"]

@@ -29,7 +29,7 @@ def shows(claude: Claude, text: str) -> bool:
 @pytest.fixture
 def boss(claude: Claude) -> Claude:
     claude.blueprint(ONE)
-    claude.crew("up", "--trust", "--wait")
+    claude.crew("up", "--trust", "--wait", timeout=60)
     return claude
 
 
@@ -38,10 +38,11 @@ def test_what_a_person_types_meanwhile_is_another_turn(boss: Claude) -> None:
     process = faults.popen(boss.crew, "send", "boss", prompt, "--wait")
     boss.api.wait_held("second")
     boss.keys("boss", "-l", "[[say: by hand]]")
+    wait_until(partial(shows, boss, "[[say: by hand]]"), "it is typed", 30)
     boss.keys("boss", "Enter")
-    wait_until(partial(shows, boss, "Press up to edit queued messages"), "it is queued")
+    wait_until(partial(shows, boss, "Press up to edit queued messages"), "it is queued", 30)
     boss.api.release("second")
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err) == (0, "one\n\ntwo\n", "")
     boss.api.wait_for(lambda r: r.text == "by hand", "the other turn")
 

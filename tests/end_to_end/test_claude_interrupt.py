@@ -5,11 +5,18 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import pytest
+
 from orchestrator.core.receipts import is_receipt
+from tests.claude.api import Request
 from tests.end_to_end import faults
 from tests.end_to_end.claude_team import Claude
 from tests.support import wait_until
 
+pytestmark = pytest.mark.timeout(240)
+
+# Seconds for what a CLI draws or does, on a machine that does much else.
+LONG_WAIT = 30
 ONE = """
 [[agents]]
 name = "a"
@@ -27,12 +34,19 @@ def draft(claude: Claude, agent: str) -> str:
     return rows[-1].removeprefix("❯\xa0").strip() if rows else ""
 
 
+def reach(claude: Claude, agent: str, held: str) -> None:
+    """Wait until its answer is held there, and it is known to work."""
+    claude.api.wait_held(held)
+    claude.crew.wait_status(**{agent: "working"})
+
+
 def begin(claude: Claude, agent: str, prompt: str, held: str) -> None:
     """Give it a prompt whose answer is held there."""
     claude.crew("send", agent, prompt)
-    claude.api.wait_held(held)
+    reach(claude, agent, held)
     # What a person sees: only then does the key end the turn.
-    wait_until(lambda: "esc to interrupt" in claude.pane(agent), "it works on its screen")
+    screen = partial(shows, claude, agent, "esc to interrupt")
+    wait_until(screen, "it works on its screen", LONG_WAIT)
 
 
 def next_arrives_alone(claude: Claude, agent: str, text: str) -> None:
@@ -51,16 +65,21 @@ def test_at_every_stage_of_a_turn(claude: Claude) -> None:
         claude.crew.wait(lambda view: (view["agents"][0]["ask"] or {}).get("options"), "it asks")
 
     def runs_a_tool() -> None:
-        wait_until(lambda: tails(claude), "the tool's process")
+        wait_until(lambda: tails(claude), "the tool's process", LONG_WAIT)
         claude.crew.wait(lambda view: view["agents"][0]["doing"] == "tool", "the tool runs")
 
-    held = claude.api.wait_held
+    def in_its_midst() -> None:
+        held("midst")
+        # What it does not know of yet it has not begun to say.
+        wait_until(partial(shows, claude, "a", "● I begin"), "its first words", LONG_WAIT)
+
+    held = partial(reach, claude, "a")
     stages: list[tuple[str, Callable[[], None], str]] = [
         # Before the first byte the CLI takes the prompt back into its input line.
         ("[[hold short]]", partial(held, "short"), TAKEN_BACK),
         (LINES, partial(held, "lines"), TAKEN_BACK),
         (LONG, partial(held, "long"), TAKEN_BACK),
-        ("[[say: I begin]] [[hold midst]]", partial(held, "midst"), INTERRUPTED),
+        ("[[say: I begin]] [[say: so]] [[hold midst]]", in_its_midst, INTERRUPTED),
         ("[[tool Bash: tail -f log]]", runs_a_tool, INTERRUPTED),
         ("[[tool Bash: touch made]]", blocked, INTERRUPTED),
         ("[[ask: Which?|One|Other]]", blocked, INTERRUPTED),
@@ -77,7 +96,7 @@ def test_at_every_stage_of_a_turn(claude: Claude) -> None:
     sent = [prompt for prompt, _, _ in stages] + ["the last"]
     assert len(arrived) == len(sent)
     assert all(map(is_receipt, sent, arrived)), arrived
-    wait_until(lambda: not tails(claude), "the tool's process has ended")
+    wait_until(lambda: not tails(claude), "the tool's process has ended", LONG_WAIT)
     assert not (claude.root / "made").exists()
     done = claude.crew("interrupt", "a", check=False)
     assert (done.returncode, done.stderr) == (1, "crew: a is ready: nothing to interrupt\n")
@@ -99,18 +118,23 @@ def test_a_draft_is_kept_and_said(claude: Claude) -> None:
     stages = (("[[hold {}]]", "before"), ("[[say: some]] [[hold {}]]", "midst"))
     for prompt, name in stages:
         begin(claude, "a", prompt.format(name), name)
-        claude.keys("a", f"my own words {name}")
-        wait_until(lambda: draft(claude, "a") != "", "the draft")
+        own, message = f"my own words {name}", f"a message {name}"
+        claude.keys("a", own)
+        wait_until(partial(has_draft, claude, "a", own), "the draft", LONG_WAIT)
         said = claude.crew("interrupt", "a").stdout
-        assert said == f"a was interrupted: in its input line stands: my own words {name}\n"
-        assert draft(claude, "a") == f"my own words {name}"
-        out = claude.crew("send", "a", f"a message {name}").stdout
-        assert "is queued: somebody is typing there" in out
+        assert said == f"a was interrupted: in its input line stands: {own}\n"
+        assert draft(claude, "a") == own
+        claude.crew("send", "a", message)
+        claude.crew.wait(
+            lambda view: view["agents"][0]["held"] == "somebody is typing there", "it is held up"
+        )
         claude.keys("a", "Enter")
-        claude.crew.wait(lambda view: not view["messages"], "the message is delivered")
+        # It is looked for less and less often whether a message can be typed.
+        claude.crew.wait(lambda view: not view["messages"], "the message is delivered", 60)
+        claude.api.wait_for(partial(is_newest, message), "it has arrived")
         claude.crew.wait_status(a="ready")
         newest = [request.newest for request in claude.api.requests]
-        assert newest[-2:] == [f"my own words {name}", f"a message {name}"]
+        assert newest[-2:] == [own, message]
 
 
 # What a person opens, and a row that shows it.
@@ -127,16 +151,17 @@ def test_past_what_is_open_on_the_screen(claude: Claude) -> None:
     """There the CLI takes the first Escape for closing it: it is pressed again, for the turn."""
     agents = "".join(f'\n[[agents]]\nname = "{name}"\n' for name in OPEN)
     claude.blueprint(f"{agents}{VI}\n")
-    claude.crew("up", "--trust", "--wait")
+    claude.crew("up", "--trust", "--wait", timeout=90)
     for name in OPEN:
-        claude.crew("send", name, f"[[say: some words]] [[hold {name}]]")
+        claude.crew("send", name, f"[[say: some words]] [[say: and]] [[hold {name}]]")
     for name, (keys, shown) in OPEN.items():
-        claude.api.wait_held(name)
+        reach(claude, name, name)
+        wait_until(partial(shows, claude, name, "● some words"), "its first words", LONG_WAIT)
         if keys:
             claude.keys(name, *keys)
-        wait_until(partial(shows, claude, name, shown), f"{name} is open")
+        wait_until(partial(shows, claude, name, shown), f"{name} is open", LONG_WAIT)
     claude.keys("menu", "Enter")
-    wait_until(partial(shows, claude, "menu", "Esc to cancel"), "the menu is open")
+    wait_until(partial(shows, claude, "menu", "Esc to cancel"), "the menu is open", LONG_WAIT)
     running = {name: faults.popen(claude.crew, "interrupt", name) for name in OPEN}
     for name, process in running.items():
         out, err = process.communicate(timeout=60)
@@ -149,3 +174,11 @@ def test_past_what_is_open_on_the_screen(claude: Claude) -> None:
 
 def shows(claude: Claude, agent: str, text: str) -> bool:
     return text in claude.pane(agent)
+
+
+def has_draft(claude: Claude, agent: str, text: str) -> bool:
+    return draft(claude, agent) == text
+
+
+def is_newest(text: str, request: Request) -> bool:
+    return request.newest == text

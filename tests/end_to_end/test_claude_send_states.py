@@ -1,18 +1,24 @@
 """Messages to real CLIs in whatever state: each arrives once, when it can, and harms nothing."""
 
 import random
+import uuid
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from orchestrator.client import Client
+from orchestrator.locations import SessionPaths
 from tests.counts import measured
 from tests.end_to_end import faults
 from tests.end_to_end.claude_team import Claude
 from tests.end_to_end.looks import asked, of, own_hooks, settled, up, view, wait, wait_status
 from tests.support import wait_until
+
+pytestmark = pytest.mark.timeout(240)
 
 ONE = '[[agents]]\nname = "a"\n'
 TWO = ONE + '[[agents]]\nname = "b"\n'
@@ -28,7 +34,18 @@ def held(claude: Claude, why: str) -> None:
 
 
 def arrives(claude: Claude, text: str) -> None:
-    claude.api.wait_for(lambda r: r.newest == text, f"{text!r} has arrived")
+    # It is looked for less and less often whether a message that was held can be typed.
+    claude.api.wait_for(lambda r: r.newest == text, f"{text!r} has arrived", 60)
+
+
+def shown(claude: Claude, text: str, what: str) -> None:
+    wait_until(lambda: text in claude.pane("a"), what, 30)
+
+
+def asks(claude: Claude, text: str) -> None:
+    """Wait until all is known of what it asks: its hook may be told of behind all else."""
+    asked(claude, "a", text)
+    wait(claude.crew, lambda seen: (of(seen, "a")["ask"] or {}).get("hook"), "its hook")
 
 
 def test_a_message_waits_for_the_end_of_a_turn_and_of_a_dialog(claude: Claude) -> None:
@@ -42,37 +59,44 @@ def test_a_message_waits_for_the_end_of_a_turn_and_of_a_dialog(claude: Claude) -
 
     send("[[hold busy]]")
     claude.api.wait_held("busy")
+    wait_status(claude.crew, a="working")
     meanwhile("while busy")
     claude.api.release("busy")
     arrives(claude, "while busy")
     settled(claude.crew)
     send("[[tool Bash: touch made]]")
-    asked(claude, "a", "touch made")
+    asks(claude, "touch made")
     meanwhile("while it asks")
     claude.crew("answer", "a", "no")
     arrives(claude, "while it asks")
     assert not (claude.root / "made").exists(), "no dialog was answered by it"
     settled(claude.crew)
     send("[[ask: which?|red|blue]] [[say: chosen]]")
-    asked(claude, "a", "which?")
+    asks(claude, "which?")
     meanwhile("1")
     claude.crew("answer", "a", "blue")
     arrives(claude, "1")
     assert any("blue" in result for r in claude.api.requests for result in r.results)
     settled(claude.crew)
-    send("[[error 529 x2]] [[say: recovered]]")
+    send("[[error 529 x2]] [[say: recovered]] [[hold recovered]]")
+    claude.api.wait_for(lambda r: r.status == 529, "it is refused")
     wait_status(claude.crew, a="working")
     meanwhile("while it is tried again")
+    claude.api.release("recovered")
     arrives(claude, "while it is tried again")
     settled(claude.crew)
     # After an error a hint stands in the input line.
     send("[[error 400]]")
-    wait_until(lambda: "API Error" in claude.pane("a"), "the error is shown")
+    shown(claude, "API Error", "the error is shown")
     send("after an error")
     arrives(claude, "after an error")
     settled(claude.crew)
-    claude.crew("restart", "a")
-    meanwhile("while it starts")
+    with Client.connect(SessionPaths(claude.crew.state), start=False) as client:
+        # At once: it is back in a second.
+        client.request("restart", agent="a")
+        request: dict[str, Any] = {"id": uuid.uuid4().hex, "agent": "a", "text": "while it starts"}
+        message = client.request("send", **request)["message"]
+    assert "typed when it is ready" in message["detail"]
     arrives(claude, "while it starts")
     settled(claude.crew)
     assert max(Counter(claude.api.prompts()).values()) == 1
@@ -89,22 +113,22 @@ def test_a_message_waits_for_a_person_at_the_pane(claude: Claude) -> None:
     arrives(claude, "in copy mode")
     settled(claude.crew)
     claude.keys("a", "-l", "half a thought")
-    wait_until(lambda: "half a thought" in claude.pane("a"), "it is drawn")
+    shown(claude, "half a thought", "it is drawn")
     send("behind a draft")
     held(claude, "somebody is typing there")
     claude.keys("a", "-l", ", and the rest")
-    wait_until(lambda: "and the rest" in claude.pane("a"), "it is drawn")
+    shown(claude, "and the rest", "it is drawn")
     claude.keys("a", "Enter")
     arrives(claude, "half a thought, and the rest")
     arrives(claude, "behind a draft")
     settled(claude.crew)
     claude.keys("a", "-l", "/model")
-    wait_until(lambda: "/model" in claude.pane("a"), "it is drawn")
+    shown(claude, "/model", "it is drawn")
     claude.keys("a", "Enter")
-    wait_until(lambda: "Esc to cancel" in claude.pane("a"), "the menu is open")
+    shown(claude, "Esc to cancel", "the menu is open")
     send("behind a menu")
     wait(claude.crew, lambda seen: seen["messages"], "it waits")
-    claude.keys("a", "Escape")
+    claude.press("a", "Escape")
     arrives(claude, "behind a menu")
     settled(claude.crew)
     assert max(Counter(claude.api.prompts()).values()) == 1
@@ -185,7 +209,7 @@ def test_many_messages_in_every_state(
             for copy in copies:
                 copy.unlink()
         storm.send(number)
-    storm.settle(deadline=30 + 3 * many)
+    storm.settle(deadline=90 + 3 * many)
     lost, twice = storm.count()
     states = Counter(m["state"] for m in view(claude.crew)["messages"])
     measured(f"messages to real CLIs, {hooks}: lost", len(lost), "")

@@ -10,7 +10,7 @@ LONG = 30
 
 def ask(claude: Claude, text: str) -> None:
     """Send a prompt and wait for the end of its turn, in which nothing may be asked."""
-    claude.crew("send", "a", text, "--wait", "--timeout", "20")
+    claude.crew("send", "a", text, "--wait", "--timeout", "60", timeout=90)
 
 
 def test_without_any_hook_the_status_file_tells(claude: Claude) -> None:
@@ -19,7 +19,7 @@ def test_without_any_hook_the_status_file_tells(claude: Claude) -> None:
     settings = claude.home / ".claude/settings.json"
     settings.write_text(json.dumps({"disableAllHooks": True}))
     claude.blueprint('[[agents]]\nname = "a"\n')
-    claude.crew("up", "--trust", "--wait")
+    claude.crew("up", "--trust", "--wait", timeout=60)
     claude.crew("send", "a", "one [[hold x]] [[say: one]]")
     claude.api.wait_held("x")
     claude.crew.wait_status(LONG, a="working")
@@ -36,4 +36,4 @@ def test_without_any_hook_the_status_file_tells(claude: Claude) -> None:
     assert [e for e in claude.crew.events() if e["kind"] == "hook_received"] == []
     # Prompts are known from the transcript: each was delivered, once.
     assert len(claude.api.prompts()) == 3
-    assert claude.crew.view()["messages"] == []
+    claude.crew.wait(lambda v: v["messages"] == [], "every receipt has come", LONG)

@@ -1,5 +1,6 @@
 """The real CLI with settings of the person's, the blueprint's and ours: all of them count."""
 
+import contextlib
 import json
 import os
 import signal
@@ -15,7 +16,7 @@ from tests.support import wait_until
 LONG = 30
 # A server of one tool, over standard input and output.
 SERVER = """
-import json, sys
+import json, pathlib, sys
 
 ABOUT = {"capabilities": {"tools": {}}, "serverInfo": {"name": "tiny", "version": "1"}}
 TOOL = {"name": "answer", "description": "Say it", "inputSchema": {"type": "object"}}
@@ -32,16 +33,41 @@ for line in sys.stdin:
             told = {}
     if "id" in asked:
         print(json.dumps({"jsonrpc": "2.0", "id": asked["id"], "result": told}), flush=True)
+    if asked.get("method") == "tools/list":
+        pathlib.Path(sys.argv[1]).touch()
 """
 
 
-def agent(claude: Claude, name: str = "a") -> dict[str, Any]:
+def agent(claude: Claude, name: str) -> dict[str, Any]:
     return claude.crew.agent(name)
 
 
 def ask(claude: Claude, text: str) -> None:
     """Send a prompt and wait for the end of its turn, in which nothing may be asked."""
-    claude.crew("send", "a", text, "--wait", "--timeout", "20")
+    claude.crew("send", "a", text, "--wait", "--timeout", "60", timeout=90)
+
+
+def whole(file: Path) -> dict[str, Any]:
+    """What a hook was told, once it has written all of it."""
+
+    def read() -> dict[str, Any]:
+        with contextlib.suppress(OSError, ValueError):
+            told: dict[str, Any] = json.loads(file.read_text())
+            return told
+        return {}
+
+    return wait_until(read, f"{file} is written", LONG)
+
+
+def ready(claude: Claude, name: str, words: str) -> dict[str, Any]:
+    """The agent once it is ready with these last words: its hook may tell of them later."""
+
+    def look(view: dict[str, Any]) -> bool:
+        found = next(a for a in view["agents"] if a["name"] == name)
+        return (found["status"], found["detail"]) == ("ready", words)
+
+    claude.crew.wait(look, f"{name} has said: {words}", LONG)
+    return agent(claude, name)
 
 
 def test_what_the_person_the_blueprint_and_we_have_set_counts(claude: Claude) -> None:
@@ -50,7 +76,7 @@ def test_what_the_person_the_blueprint_and_we_have_set_counts(claude: Claude) ->
     (extra / "far.txt").write_text("from afar\n")
     server = claude.home / "server.py"
     server.write_text(SERVER)
-    heard = claude.home / "heard"
+    heard, listed = claude.home / "heard", claude.home / "listed"
     own = {
         "hooks": {"Stop": [{"hooks": [{"type": "command", "command": f"cat >>{heard}"}]}]},
         "statusLine": {"type": "command", "command": "echo my own line"},
@@ -73,11 +99,14 @@ role_prompt = "You are the tester of this house."
 add_dirs = ["{extra}"]
 permissions = {{ allow = ["Bash(touch ours:*)", "mcp__tiny__answer"], deny = ["Bash(touch no:*)"] }}
 arguments = ["--settings", "given.json"]
-mcp_servers.tiny = {{ command = "{sys.executable}", args = ["{server}"] }}
+mcp_servers.tiny = {{ command = "{sys.executable}", args = ["{server}", "{listed}"] }}
 """)
-    claude.crew("up", "--trust", "--wait")
+    claude.crew("up", "--trust", "--wait", timeout=60)
     assert claude.status("a") == "ready", "it is not asked about the directory"
-    wait_until(lambda: "my own line" in claude.pane("a"), "the person's status line is drawn")
+    drawn = "the person's status line is drawn"
+    wait_until(lambda: "my own line" in claude.pane("a"), drawn, LONG)
+    # The CLI is ready before its servers are.
+    wait_until(listed.exists, "its server has told of its tool", LONG)
     tools = [
         "[[tool Bash: touch mine]]",
         "[[tool Bash: touch ours]]",
@@ -101,15 +130,16 @@ mcp_servers.tiny = {{ command = "{sys.executable}", args = ["{server}"] }}
     assert "from afar" in read
     assert answered == "forty-two"
     # Hooks of all three: ours has told of the turn, and the status line of what it cost.
-    assert json.loads(heard.read_text())["hook_event_name"] == "Stop"
-    assert json.loads(Path(f"{heard}-given").read_text())["last_assistant_message"] == "done"
-    assert (agent(claude)["status"], agent(claude)["detail"]) == ("ready", "done")
+    assert whole(heard)["hook_event_name"] == "Stop"
+    assert whole(Path(f"{heard}-given"))["last_assistant_message"] == "done"
+    ready(claude, "a", "done")
     claude.crew.wait(
         lambda v: (
             v["agents"][0]["usage"]["cost_source"] == "cli"
             and v["agents"][0]["usage"]["cost_usd"] > 0
         ),
         "a cost, from the CLI itself",
+        LONG,
     )
     assert json.loads(settings.read_text()) == own, "and stays as it was"
 
@@ -132,11 +162,10 @@ name = "b"
 env = {{ CLAUDE_CONFIG_DIR = "{own}" }}
 restart = {{ backoff = 0.1, backoff_max = 0.1 }}
 """)
-    claude.crew("up", "--trust", "--wait")
+    claude.crew("up", "--trust", "--wait", timeout=60)
     for name, config in (("a", common), ("b", own)):
         claude.crew("send", name, f"to {name} [[say: from {name}]]", "--wait")
-        found = agent(claude, name)
-        assert (found["status"], found["detail"]) == ("ready", f"from {name}")
+        found = ready(claude, name, f"from {name}")
         (transcript,) = (config / "projects").glob("*/*.jsonl")
         assert found["transcript"] == str(transcript)
         assert transcript.stem == found["conversation"]

@@ -3,11 +3,17 @@
 from collections.abc import Mapping
 from typing import Any
 
+import pytest
+
 from orchestrator.locations import PACKAGE
 from tests.claude.markers import Usage
 from tests.end_to_end import faults
 from tests.end_to_end.claude_team import Claude
 from tests.end_to_end.looks import of, settled, up, view, wait, wait_status
+from tests.support import wait_until
+
+# Each starts real CLIs several times.
+pytestmark = pytest.mark.timeout(240)
 
 AGENT = """
 [[agents]]
@@ -50,16 +56,20 @@ def cost(models: Mapping[str, Mapping[str, int]]) -> float:
     )
 
 
+def agree(used: Mapping[str, Any], models: Mapping[str, Mapping[str, int]]) -> bool:
+    """Whether these are the tokens, and their price the cost."""
+    about = None if used["cost_usd"] is None else round(used["cost_usd"], 6)
+    return bool(used["models"] == models and about == round(cost(models), 6))
+
+
 def costs(claude: Claude, agent: str, models: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
     """Wait until these are the tokens of the agent, and their price its cost; its usage."""
 
     def look(seen: dict[str, Any]) -> bool:
-        used = of(seen, agent)["usage"]
-        about = None if used["cost_usd"] is None else round(used["cost_usd"], 6)
-        return used["models"] == models and about == round(cost(models), 6)
+        return agree(of(seen, agent)["usage"], models)
 
     try:
-        return dict(of(wait(claude.crew, look, "the sums", 10), agent)["usage"])
+        return dict(of(wait(claude.crew, look, "the sums"), agent)["usage"])
     except AssertionError:
         used = of(view(claude.crew), agent)["usage"]
         assert (used["models"], used["cost_usd"]) == (models, cost(models))
@@ -83,8 +93,10 @@ def test_tokens_and_cost_through_everything(claude: Claude) -> None:
     assert used["context"] == {"used": 1_000, "size": 1_000_000}
 
     # Interrupted: what its beginning told of is all that anybody knows.
-    crew("send", "boss", "[[usage 50000 9000]] [[say: half]] [[hold half]]")
+    # What the CLI has not read yet it does not know of; it counts a token for four letters.
+    crew("send", "boss", "[[usage 50000 9000]] [[say: a]] [[say: b]] [[hold half]]")
     claude.api.wait_held("half")
+    wait_until(lambda: "● a\n" in claude.pane("boss"), "the beginning is read", 30)
     wait_status(crew, boss="working")
     crew("interrupt", "boss")
     claude.api.wait_let_go("half")
@@ -123,10 +135,10 @@ def test_tokens_and_cost_through_everything(claude: Claude) -> None:
 
     # Nobody knows what the other one costs: not nothing, and not what its CLI takes it for.
     send(claude, "stranger", "[[usage 250000 0]] who am I")
-    wait(crew, lambda seen: of(seen, "stranger")["usage"]["models"], "its tokens")
+    billed = reported(claude, NOBODY)
+    wait(crew, lambda seen: of(seen, "stranger")["usage"]["models"] == billed, "its tokens")
     seen = crew.view()
     unknown = of(seen, "stranger")["usage"]
-    assert unknown["models"] == reported(claude, NOBODY)
     assert (unknown["cost_usd"], unknown["cost_source"]) == (None, None)
     assert (of(seen, "boss")["usage"]["cost_usd"], seen["usage"]["cost_usd"]) == (
         known["cost_usd"],
@@ -155,4 +167,9 @@ def test_cost_without_a_status_line_and_the_tokens_of_sub_agents(claude: Claude)
     # Told of its end in a turn of its own, or in the one that still goes on.
     claude.api.wait_for(lambda r: r.text == "did it", "the sub-agent")
     settled(claude.crew)
-    costs(claude, "boss", reported(claude, OPUS))
+
+    def look(seen: dict[str, Any]) -> bool:
+        return agree(of(seen, "boss")["usage"], reported(claude, OPUS))
+
+    # Its transcript is looked at when anything else tells of news, or now and then.
+    wait(claude.crew, look, "the sums with the sub-agent's", 60)

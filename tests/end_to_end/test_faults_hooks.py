@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -52,8 +53,10 @@ def test_the_hook_script_goes_while_the_agent_runs(crew: Crew, how: str) -> None
     copy = own_hook(crew)
     crew.blueprint(ONE)
     crew.up("--wait")
+    gate = faults.Gate(crew)
     crew.run("send", "--wait", "a", "[[say: with hooks]]")
-    crew.wait_status(a="ready")
+    # Its status file may have told of its end first.
+    wait_until(lambda: stopped(crew), "the hook of the turn's end", 30)
     heard = faults.journal(crew, "hook_received")
     assert "UserPromptSubmit" in {e["hook"] for e in heard}
     seq = heard[-1]["seq"]
@@ -62,30 +65,36 @@ def test_the_hook_script_goes_while_the_agent_runs(crew: Crew, how: str) -> None
         copy.unlink()
     else:
         copy.chmod(0o600)
-    crew.run("send", "a", "[[sleep 1]] [[say: without hooks]]")
-    crew.wait_status(3, a="working")
-    view = crew.wait_status(5, a="ready")
+    crew.run("send", "a", f"{gate.marker} [[say: without hooks]]")
+    crew.wait_status(a="working")
+    gate.open()
+    crew.wait_status(a="ready")
     crew.run("send", "a", "[[ask-tool Bash: echo allowed]]")
-    view = crew.wait_status(5, a="blocked")
-    wait_until(lambda: crew.agent("a")["ask"]["options"], "the dialog's choices")
+    crew.wait(lambda v: (v["agents"][0]["ask"] or {}).get("options"), "the dialog's choices")
     crew.run("answer", "a", "1")
-    view = crew.wait_status(5, a="ready")
+    view = crew.wait(lambda v: v["agents"][0]["status"] == "ready" and not v["messages"], "ready")
     assert faults.journal(crew, "hook_received", since=seq) == [], "no hook told of any of it"
-    expected = ["[[say: with hooks]]", "[[sleep 1]] [[say: without hooks]]"]
+    expected = ["[[say: with hooks]]", f"{gate.marker} [[say: without hooks]]"]
     assert faults.prompts(crew, "a") == [*expected, "[[ask-tool Bash: echo allowed]]"]
     assert (view["messages"], view["agents"][0]["run"]) == ([], 1)
     assert view["missed_events"] == 0
+
+
+def stopped(crew: Crew) -> bool:
+    return "Stop" in {e["hook"] for e in faults.journal(crew, "hook_received")}
 
 
 def test_a_turn_that_ends_without_a_hook_was_not_interrupted(crew: Crew) -> None:
     copy = own_hook(crew)
     crew.blueprint(ONE)
     crew.up("--wait")
-    wait_until(lambda: faults.journal(crew, "hook_received"), "the hook of the start")
+    faults.begun(crew)
     copy.unlink()
-    crew.run("send", "a", "[[sleep 0.5]] [[say: by itself]]")
-    crew.wait_status(3, a="working")
-    crew.wait_status(5, a="ready")
+    gate = faults.Gate(crew)
+    crew.run("send", "a", f"{gate.marker} [[say: by itself]]")
+    crew.wait_status(a="working")
+    gate.open()
+    crew.wait_status(a="ready")
     assert "interrupted" not in crew.agent("a")["flags"]
 
 
@@ -124,6 +133,7 @@ def test_damaged_hooks_are_set_aside(crew: Crew, count: Callable[[str, int, int]
     cuts = count("cut hook payloads", 40, 900)
     crew.blueprint(TWO)
     crew.up("--wait")
+    faults.begun(crew)
     agents = crew.view()["agents"]
     seq = crew.events()[-1]["seq"]
     files = damaged(agents[0]["run"], cuts)
@@ -131,9 +141,17 @@ def test_damaged_hooks_are_set_aside(crew: Crew, count: Callable[[str, int, int]
         faults.spool(crew, name, data)
     new, bad, log = (crew.state / part for part in ("spool/new", "spool/bad", "supervisor.log"))
     wait_until(lambda: not faults.listed(new), "everything is set aside", 30)
-    said = [json.loads(line)["said"] for line in log.read_text().splitlines()]
+
+    def said(name: str) -> int:
+        whole = log.read_text().rpartition("\n")[0].splitlines()
+        texts = [json.loads(line)["said"] for line in whole]
+        return len([text for text in texts if text.startswith(f"hook {name!r}: ")])
+
     for name in files:
-        assert len([text for text in said if text.startswith(f"hook {name!r}: ")]) == 1, name
+        # It is said a moment after it is set aside.
+        wait_until(partial(said, name), f"{name} is told of", 30)
+        assert said(name) == 1, name
+    wait_until(lambda: len(faults.listed(bad)) <= 100, "older ones are gone", 30)
     # The newest hundred are kept for a person, as they came.
     kept = {name: (bad / name).read_bytes() for name in faults.listed(bad)}
     assert len(kept) == min(100, len(files))
@@ -197,6 +215,7 @@ def test_many_hooks_at_once(crew: Crew, count: Callable[[str, int, int], int]) -
     each = total // 20
     crew.blueprint(TWO)
     crew.up("--wait")
+    faults.begun(crew)
     seq = crew.events()[-1]["seq"]
     times = many(crew, 20, each)
     done = time.monotonic()
@@ -221,6 +240,7 @@ def test_hooks_while_no_supervisor_runs(crew: Crew, count: Callable[[str, int, i
     hooks = count("hooks told to nobody", 100, 1000)
     crew.blueprint(TWO)
     crew.up("--wait")
+    faults.begun(crew)
     supervisor, seq = crew.supervisor(), crew.events()[-1]["seq"]
     agents = {a["name"]: a["pid"] for a in crew.view()["agents"]}
     environ = faults.hook_environment(crew, "a")
@@ -232,13 +252,13 @@ def test_hooks_while_no_supervisor_runs(crew: Crew, count: Callable[[str, int, i
     faults.run_hook(environ, "Stop", faults.payload("Stop", last_assistant_message="the end"))
     measured("hooks told to nobody: one takes", (time.monotonic() - began) / hooks * 1000, "ms")
     assert len(faults.listed(crew.state / "spool/new")) == hooks + 1
-    view = crew.wait(lambda v: v["agents"][0]["detail"] == "the end", "the last is taken in", 5)
+    view = crew.wait(lambda v: v["agents"][0]["detail"] == "the end", "the last is taken in")
     assert view["agents"][0]["status"] == "ready"
     assert {a["name"]: a["pid"] for a in view["agents"]} == agents
     heard = faults.journal(crew, "hook_received", since=seq)
     assert heard.pop()["hook"] == "Stop"
     assert in_order(heard) == {"p0": list(range(hooks))}
-    wait_until(lambda: not faults.listed(crew.state / "spool/new"), "the files are gone")
+    wait_until(lambda: not faults.listed(crew.state / "spool/new"), "the files are gone", 30)
     # And once more: nothing is left that another one could take in again.
     faults.kill(crew.supervisor())
     crew.wait_status(a="ready")

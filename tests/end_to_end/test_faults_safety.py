@@ -58,6 +58,7 @@ def test_names_are_never_run(crew: Crew, count: Callable[[str, int, int], int]) 
     each = count("bad names for each verb of the command line", 2, len(NAMES))
     crew.blueprint(TWO)
     crew.up("--wait")
+    faults.begun(crew)
     before = crew.view()["agents"]
     for place, verb in enumerate(VERBS):
         for name in [NAMES[(place * each + n) % len(NAMES)] for n in range(each)]:
@@ -93,7 +94,7 @@ def test_texts_are_never_run(crew: Crew) -> None:
         "../../canary %1 =t: {state}",
     ]
     for text in texts:
-        crew.run("send", "--wait", "--timeout", "10", "--", "a", text)
+        crew.run("send", "--wait", "--timeout", "40", "--", "a", text)
         crew.wait_status(a="ready")
     assert faults.prompts(crew, "a") == texts
     assert not list(crew.home.rglob("canary"))
@@ -123,14 +124,15 @@ def test_secrets_of_the_environment_are_nowhere_but_in_the_agents(
     for agent in view["agents"]:
         environ = Path(f"/proc/{agent['pid']}/environ").read_bytes()
         assert all(secret.encode() in environ for secret in secrets.values()), "agents have them"
-    places = {path: path.read_bytes() for path in crew.state.parent.rglob("*") if path.is_file()}
+    faults.begun(crew)
+    places = {p: faults.contents(p) for p in crew.state.parent.rglob("*") if p.is_file()}
     assert len(places) > 10
     agents = {agent["pid"] for agent in view["agents"]}
     for pid in crew.processes():
         process = Path(f"/proc/{pid}")
-        places[process / "cmdline"] = (process / "cmdline").read_bytes()
+        places[process / "cmdline"] = faults.contents(process / "cmdline")
         if pid not in agents:
-            places[process / "environ"] = (process / "environ").read_bytes()
+            places[process / "environ"] = faults.contents(process / "environ")
     places[Path("tmux's environment")] = crew.tmux("show-environment", "-g").encode()
     places[Path("tmux's session")] = crew.tmux("show-environment", "-t", "=t:").encode()
     places[Path("tmux's panes")] = crew.tmux(

@@ -23,7 +23,9 @@ name = "b"
 
 def held(crew: Crew, agent: str, reason: str) -> str:
     """Wait until the message to `agent` is held for `reason`; returns what `crew status` shows."""
-    wait_until(lambda: faults.message_to(crew, agent).get("detail") == reason, f"held: {reason}")
+    wait_until(
+        lambda: faults.message_to(crew, agent).get("detail") == reason, f"held: {reason}", 30
+    )
     return crew.run("status").stdout
 
 
@@ -47,7 +49,7 @@ def test_a_draft_is_never_merged_with_a_message(
     for number in range(drafts):
         draft = f"my own words {number}"
         crew.tmux("send-keys", "-t", pane, "-l", draft)
-        wait_until(partial(shows, crew, pane, draft), "the draft")
+        wait_until(partial(shows, crew, pane, draft), "the draft", 30)
         texts.append(f"[[say: message {number}]]")
         assert "queued" in crew.run("send", "a", texts[-1]).stdout
         held(crew, "a", "somebody is typing there")
@@ -56,7 +58,7 @@ def test_a_draft_is_never_merged_with_a_message(
         assert faults.prompts(crew, "a") == texts[:-1]
         crew.tmux("send-keys", "-t", pane, "C-u")
         cleared = time.monotonic()
-        crew.wait(lambda v: not v["messages"], "delivered once the draft is gone", 5)
+        crew.wait(lambda v: not v["messages"], "delivered once the draft is gone", 40)
         measured("draft cleared: message delivered after", time.monotonic() - cleared, "s")
         crew.wait_status(a="ready")
     assert faults.prompts(crew, "a") == texts
@@ -65,7 +67,9 @@ def test_a_draft_is_never_merged_with_a_message(
 def test_status_says_why_a_message_waits(crew: Crew) -> None:
     crew.blueprint(TWO)
     crew.up("--wait")
-    crew.tmux("send-keys", "-t", crew.agent("a")["pane"], "-l", "my own words")
+    pane = crew.agent("a")["pane"]
+    crew.tmux("send-keys", "-t", pane, "-l", "my own words")
+    wait_until(partial(shows, crew, pane, "my own words"), "the draft", 30)
     assert "somebody is typing there" in crew.run("send", "a", "[[say: a message]]").stdout
     assert "somebody is typing there" in held(crew, "a", "somebody is typing there")
 
@@ -80,7 +84,7 @@ def test_copy_mode_holds_a_message(crew: Crew) -> None:
     assert crew.tmux("display-message", "-p", "-t", pane, "#{pane_in_mode}") == "1\n"
     assert faults.prompts(crew, "a") == []
     crew.tmux("send-keys", "-t", pane, "-X", "cancel")
-    crew.wait(lambda v: not v["messages"], "delivered after copy mode", 5)
+    crew.wait(lambda v: not v["messages"], "delivered after copy mode", 40)
     assert faults.prompts(crew, "a") == ["[[say: a message]]"]
 
 
@@ -91,13 +95,13 @@ def test_a_message_answers_no_dialog(crew: Crew) -> None:
     done = crew.cwd / "done"
     ask = f"[[ask-tool Bash: touch {done}]]"
     crew.run("send", "a", ask)
-    crew.wait_status(a="blocked")
+    crew.wait(lambda v: (v["agents"][0]["ask"] or {}).get("hook"), "it asks")
     out = crew.run("send", "a", "1").stdout
     assert "queued" in out
     assert "waits for an answer" in out
     faults.kill(crew.supervisor())
     crew.wait_status(a="blocked")
-    assert faults.message_to(crew, "a")["state"] == "queued"
+    wait_until(lambda: faults.message_to(crew, "a").get("state") == "queued", "it waits", 30)
     assert "Esc to cancel" in crew.tmux("capture-pane", "-p", "-t", crew.agent("a")["pane"])
     assert not done.exists()
     crew.run("answer", "a", "1")
@@ -115,12 +119,12 @@ def test_a_message_answers_no_dialog_that_has_just_opened(crew: Crew) -> None:
     with faults.hanging(crew.supervisor()):
         crew.tmux("send-keys", "-t", pane, "-l", "[[ask-tool Bash: touch done]]")
         crew.tmux("send-keys", "-t", pane, "Enter")
-        wait_until(partial(shows, crew, pane, "Esc to cancel"), "the dialog")
+        wait_until(partial(shows, crew, pane, "Esc to cancel"), "the dialog", 30)
         sending = faults.popen(crew, "send", "b", "1")
-        wait_until(lambda: faults.connections(crew.state / "crew.sock") == 1, "it asks")
-    out, _ = sending.communicate(timeout=20)
+        wait_until(lambda: faults.connections(crew.state / "crew.sock") == 1, "it asks", 30)
+    out, _ = sending.communicate(timeout=40)
     assert "queued" in out
-    crew.wait_status(b="blocked")
+    crew.wait(lambda v: (v["agents"][1]["ask"] or {}).get("hook"), "it is known")
     assert "Esc to cancel" in crew.tmux("capture-pane", "-p", "-t", pane)
     crew.run("answer", "b", "no")
     crew.wait(lambda v: not v["messages"], "delivered after the answer")
@@ -150,13 +154,13 @@ def test_a_swallowed_enter_is_pressed_again_and_nothing_is_typed_twice(
         raw = crew.cwd / f"{name}.raw"
         return raw.read_bytes() if raw.exists() else b""
 
-    wait_until(lambda: all(typed(name).endswith(b"\r") for name in names), "all are typed")
+    wait_until(lambda: all(typed(name).endswith(b"\r") for name in names), "all are typed", 30)
     assert all(faults.prompts(crew, name) == [] for name in names)
     faults.kill(crew.supervisor())
     for one in sending:
         _, err = one.communicate(timeout=30)
         assert one.returncode == 0, err
-    crew.wait(lambda v: not v["messages"], "all are delivered", 10)
+    crew.wait(lambda v: not v["messages"], "all are delivered", 40)
     for name in names:
         text = f"hello {name}"
         assert typed(name) == b"\x1b[200~%b\x1b[201~\r\r" % text.encode()
@@ -180,6 +184,7 @@ ATTACKS = (
 _PASTE = re.compile(rb"\x1b\[200~(.*?)\x1b\[201~", re.DOTALL)
 
 
+@pytest.mark.timeout(180)
 def test_one_agent_cannot_break_into_another(crew: Crew) -> None:
     """Each text arrives as one paste, framed with its sender, without control bytes; one submit."""
     faults.define(crew, "recorder", faults.RECORDER)
@@ -190,8 +195,11 @@ def test_one_agent_cannot_break_into_another(crew: Crew) -> None:
     every = "for f in attack-?; do crew send --shell --wait r - < $f; done"
     crew.run("send", "a", f"[[tool Bash: {every}; crew send --shell b - < attack-0]]")
     raw = crew.cwd / "r.raw"
-    wait_until(lambda: len(faults.prompts(crew, "r")) == len(ATTACKS), "all have arrived", 20)
-    crew.wait_status(a="ready", b="ready", r="ready")
+    wait_until(lambda: len(faults.prompts(crew, "r")) == len(ATTACKS), "all have arrived", 100)
+    crew.wait(
+        lambda v: not v["messages"] and all(a["status"] == "ready" for a in v["agents"]),
+        "everybody is ready and has every message",
+    )
     typed = raw.read_bytes()
     assert _PASTE.sub(b"", typed) == b"\r" * len(ATTACKS), "one submit a message, no key beside"
     pasted = _PASTE.findall(typed)

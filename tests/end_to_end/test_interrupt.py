@@ -32,8 +32,9 @@ def works(crew: Crew, text: str, *options: str) -> None:
     """Give it something to do that it does not answer for a long time."""
     crew.run("send", *options, "a", text)
     crew.wait_status(a="working")
+    faults.hooked(crew, "a", text.rstrip())
     pane = crew.agent("a")["pane"]
-    wait_until(partial(shows, crew, pane, "esc to interrupt"), "it works on its screen")
+    wait_until(partial(shows, crew, pane, "esc to interrupt"), "it works on its screen", 30)
 
 
 @pytest.mark.parametrize(
@@ -119,8 +120,9 @@ def test_a_message_that_waited_is_typed_into_an_empty_line(crew: Crew) -> None:
 def test_a_dialog(crew: Crew) -> None:
     pane = up(crew)
     crew.run("send", "a", "[[ask-tool Bash: ls]]")
-    crew.wait_status(a="blocked")
-    wait_until(partial(shows, crew, pane, "Esc to cancel"), "the dialog")
+    # Its hook is known: one that came behind the end would be of another dialog.
+    crew.wait(lambda v: (v["agents"][0]["ask"] or {}).get("hook"), "it asks")
+    wait_until(partial(shows, crew, pane, "Esc to cancel"), "the dialog", 30)
     assert crew.run("interrupt", "a").stdout == "a was interrupted\n"
     assert crew.agent("a")["status"] == "ready"
 
@@ -128,6 +130,7 @@ def test_a_dialog(crew: Crew) -> None:
 def test_nothing_to_interrupt(crew: Crew) -> None:
     pane = up(crew)
     crew.tmux("send-keys", "-t", pane, "-l", "my own words")
+    wait_until(partial(shows, crew, pane, "❯ my own words"), "a draft", 30)
     done = crew.run("interrupt", "a", check=False)
     assert (done.returncode, done.stderr) == (1, "crew: a is ready: nothing to interrupt\n")
     assert shows(crew, pane, "❯ my own words")

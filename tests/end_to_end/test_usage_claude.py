@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,8 @@ def agrees(claude: Claude, what: str) -> dict[str, Any]:
         )
 
     try:
-        view = claude.crew.wait(look, f"the usage {what}")
+        # A sub-agent's transcript is looked at when anything else tells of news, or now and then.
+        view = claude.crew.wait(look, f"the usage {what}", 60)
     except AssertionError as error:
         used = claude.crew.agent("boss")["usage"]
         told = reported(claude, compaction=False)
@@ -76,15 +78,17 @@ def say(claude: Claude, prompt: str) -> None:
     """Send a message and wait for the end of its turn."""
     claude.crew("send", "boss", prompt)
     answered(claude, prompt)
-    claude.crew.wait_status(boss="ready")
+    # Told of later than it is answered, it may seem to be ready still.
+    claude.crew.wait(lambda view: not view["messages"], "it is delivered", 30)
+    claude.crew.wait_status(30, boss="ready")
 
 
 def another(claude: Claude, command: str) -> None:
     """Go over to another conversation."""
     before = claude.conversation("boss")
     claude.keys("boss", command, "Enter")
-    claude.crew.wait(lambda view: view["agents"][0]["conversation"] != before, command)
-    claude.crew.wait_status(boss="ready")
+    claude.crew.wait(lambda view: view["agents"][0]["conversation"] != before, command, 30)
+    claude.crew.wait_status(30, boss="ready")
 
 
 def kill_supervisor(claude: Claude) -> None:
@@ -115,6 +119,8 @@ def test_usage_over_the_end_of_the_supervisor_and_of_a_conversation(boss: Claude
     kill_supervisor(boss)
     two = "two [[think 5]] [[say: two]] [[usage 2000 20]]"
     crew.tmux("send-keys", "-t", pane, "-l", two)
+    capture = partial(crew.tmux, "capture-pane", "-p", "-t", pane)
+    wait_until(lambda: two in capture(), "it is drawn", 30)
     crew.tmux("send-keys", "-t", pane, "Enter")
     answered(boss, two)
     agrees(boss, "of a turn that nobody watched")
@@ -138,7 +144,7 @@ def test_usage_over_the_end_of_the_supervisor_and_of_a_conversation(boss: Claude
 def written(boss: Claude, text: str) -> None:
     """Wait until the CLI has written this to its transcript, a tenth of a second behind itself."""
     path = Path(boss.crew.agent("boss")["transcript"])
-    wait_until(lambda: text in path.read_text(), f"{text} is written")
+    wait_until(lambda: text.encode() in path.read_bytes(), f"{text} is written", 30)
 
 
 def test_usage_over_the_death_of_the_agent_and_of_everything(boss: Claude) -> None:
@@ -147,14 +153,14 @@ def test_usage_over_the_death_of_the_agent_and_of_everything(boss: Claude) -> No
     say(boss, "one [[say: one]] [[usage 1000 10]]")
     agrees(boss, "before")
     os.kill(crew.agent("boss")["pid"], signal.SIGKILL)
-    crew.wait(lambda view: view["agents"][0]["run"] == 2, "the second run")
+    crew.wait(lambda view: view["agents"][0]["run"] == 2, "the second run", 30)
     crew.wait_status(30, boss="ready")
     agrees(boss, "after the agent was killed")
     say(boss, "two [[say: two]] [[usage 2000 20]]")
     # At once, before the status line was told: what it would have said is in the transcript.
     written(boss, '"output_tokens":20')
     os.kill(crew.agent("boss")["pid"], signal.SIGKILL)
-    crew.wait(lambda view: view["agents"][0]["run"] == 3, "the third run")
+    crew.wait(lambda view: view["agents"][0]["run"] == 3, "the third run", 30)
     crew.wait_status(30, boss="ready")
     agrees(boss, "of the second run")
 
@@ -188,7 +194,7 @@ def test_a_model_without_a_price_has_an_unknown_cost(claude: Claude) -> None:
     claude.crew("up", "--trust", "--wait")
     assert claude.crew.agent("boss")["usage"]["cost_usd"] == 0.0
     say(claude, "one [[say: one]] [[usage 1000 10]]")
-    view = claude.crew.wait(lambda view: view["agents"][0]["usage"]["models"], "its tokens")
+    view = claude.crew.wait(lambda view: view["agents"][0]["usage"]["models"], "its tokens", 30)
     used = view["agents"][0]["usage"]
     assert {m: t["output"] for m, t in used["models"].items()} == {"no-such-model-9": 10}
     assert (used["cost_usd"], used["cost_source"]) == (None, None)

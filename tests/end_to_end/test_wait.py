@@ -11,32 +11,19 @@ import pytest
 
 from tests.end_to_end import faults
 from tests.end_to_end.conftest import CREW, Crew
+from tests.end_to_end.faults import Gate
 from tests.end_to_end.test_faults_hooks import own_hook
 from tests.support import wait_until
 
+# A death is seen before the restart that follows it.
 TWO = """
 [[agents]]
 name = "a"
+restart = { backoff = 300 }
 
 [[agents]]
 name = "b"
 """
-
-
-class Gate:
-    """Holds an agent in the middle of its turn: `marker` is what makes it wait here."""
-
-    def __init__(self, crew: Crew, name: str = "gate") -> None:
-        self._file = crew.cwd / name
-        self._reached = crew.cwd / f"{name}.reached"
-        command = f"touch {self._reached}; until [ -e {self._file} ]; do sleep 0.02; done"
-        self.marker = f"[[tool Bash: {command}]]"
-
-    def reached(self) -> None:
-        wait_until(self._reached.exists, "the agent has come to the gate")
-
-    def open(self) -> None:
-        self._file.touch()
 
 
 def waiting(crew: Crew, agent: str, text: str, *options: str) -> "subprocess.Popen[str]":
@@ -64,7 +51,13 @@ def note(process: "subprocess.Popen[str]") -> str:
 def transcript(crew: Crew, agent: str) -> Path:
     """Where it is, once its first prompt has made it."""
     name = f"{crew.agent(agent)['conversation']}.jsonl"
-    return wait_until(lambda: list(crew.state.rglob(name)), "the transcript")[0]
+    return wait_until(lambda: list(crew.state.rglob(name)), "the transcript", 30)[0]
+
+
+def says(crew: Crew, agent: str, words: str) -> None:
+    """Wait until it has said so; its prompt may hold the same words."""
+    quoted = json.dumps(words)
+    wait_until(lambda: quoted in transcript(crew, agent).read_text(), f"{agent} says {quoted}", 30)
 
 
 @pytest.fixture
@@ -137,6 +130,7 @@ def test_behind_a_busy_agent(up: Crew) -> None:
     gate = Gate(up)
     up.run("send", "a", f"{gate.marker} [[say: not mine]]")
     gate.reached()
+    up.wait_status(a="working")
     process = waiting(up, "a", "[[say: mine]]")
     assert note(process) == "message 2 to a is queued: a is working; typed when it is ready\n"
     up.run("send", "a", "[[say: not mine either]]")
@@ -152,11 +146,11 @@ def test_before_a_prompt_that_a_person_types(up: Crew) -> None:
     gate.reached()
     up.tmux("send-keys", "-t", pane, "-l", f"[[say: by hand]] {second.marker}")
     up.tmux("send-keys", "-t", pane, "Enter")
-    wait_until(lambda: "enqueue" in transcript(up, "a").read_text(), "it is queued")
+    wait_until(lambda: "enqueue" in transcript(up, "a").read_text(), "it is queued", 30)
     gate.open()
     assert ended(process) == (0, "one\n\ntwo\n", "")
     second.reached()
-    assert up.agent("a")["status"] == "working"
+    up.wait_status(a="working")
 
 
 def test_a_question_in_the_middle(up: Crew) -> None:
@@ -164,7 +158,7 @@ def test_a_question_in_the_middle(up: Crew) -> None:
     answer = f"answer with `{CREW} answer a CHOICE`"
     assert note(process) == f"a asks permission: Bash: ls -l; {answer}\n"
     assert process.poll() is None
-    wait_until(lambda: up.agent("a")["ask"]["options"], "the choices")
+    up.wait(lambda v: (v["agents"][0]["ask"] or {}).get("options"), "the choices")
     up.run("answer", "a", "yes")
     assert note(process) == f"a asks question: which?; {answer}\n"
     up.run("answer", "a", "blue")
@@ -186,7 +180,7 @@ def test_a_supervisor_that_is_killed_in_the_middle(up: Crew) -> None:
     with faults.hanging(process.pid):
         faults.kill(up.supervisor())
         second.open()
-        wait_until(lambda: "three" in transcript(up, "a").read_text(), "the end of the turn")
+        says(up, "a", "three")
     assert ended(process) == (0, "\nthree\n", "")
     assert up.supervisor() != before
 
@@ -201,6 +195,7 @@ def test_turns_of_which_no_hook_tells(crew: Crew) -> None:
         assert crew.run("send", "--wait", "a", f"[[say: {number}]]").stdout == f"{number}\n"
     process = waiting(crew, "a", "[[say: one]] [[sleep 600]]")
     assert lines(process, 1) == "one\n"
+    crew.wait_status(a="working")
     crew.run("interrupt", "a")
     assert ended(process) == (1, "", "crew: a had not finished: it was interrupted\n")
     told = [event["agent"] for event in faults.journal(crew, "hook_received")]
@@ -213,6 +208,7 @@ def test_turns_of_which_no_hook_tells(crew: Crew) -> None:
 def test_an_interruption(up: Crew) -> None:
     process = waiting(up, "a", "[[say: one]] [[sleep 600]] [[say: never]]")
     assert lines(process, 1) == "one\n"
+    up.wait_status(a="working")
     assert up.run("interrupt", "a").stdout == "a was interrupted\n"
     assert ended(process) == (1, "", "crew: a had not finished: it was interrupted\n")
 
@@ -220,6 +216,7 @@ def test_an_interruption(up: Crew) -> None:
 def test_an_interruption_before_the_first_word(up: Crew) -> None:
     process = waiting(up, "a", "[[sleep 600]] [[say: never]]")
     up.wait_status(a="working")
+    faults.hooked(up, "a", "[[sleep 600]] [[say: never]]")
     said = up.run("interrupt", "a").stdout
     assert said == ("a was interrupted: it had not begun to answer: the prompt was taken back\n")
     assert ended(process) == (1, "", "crew: a had not finished: it was interrupted\n")
@@ -240,7 +237,8 @@ def test_a_death(up: Crew, what: str, sentence: str) -> None:
 @pytest.mark.parametrize("verb", ["stop", "restart", "down"])
 def test_an_end_that_a_person_wants(up: Crew, verb: str) -> None:
     process = waiting(up, "a", "[[say: one]] [[sleep 600]]", "--json")
-    wait_until(lambda: "one" in transcript(up, "a").read_text(), "its first words")
+    says(up, "a", "one")
+    up.wait(lambda v: not v["messages"], "its message is delivered")
     up.run(*([verb] if verb == "down" else [verb, "a"]))
     status, out, err = ended(process)
     assert (status, err) == (1, "crew: a had not finished: it was stopped\n")
@@ -264,11 +262,11 @@ def test_an_end_in_an_error(up: Crew) -> None:
 
 
 def test_a_bound(up: Crew) -> None:
-    process = waiting(up, "a", "[[say: one]] [[sleep 600]]", "--timeout", "1")
+    process = waiting(up, "a", "[[say: one]] [[sleep 600]]", "--timeout", "5")
     assert ended(process) == (
         1,
         "one\n",
-        "crew: a has not finished within 1 s: its turn goes on\n",
+        "crew: a has not finished within 5 s: its turn goes on\n",
     )
     assert up.agent("a")["status"] == "working"
 
@@ -281,16 +279,18 @@ def test_ctrl_c_ends_the_wait_alone(up: Crew) -> None:
     os.kill(process.pid, signal.SIGINT)
     assert ended(process) == (130, "", "\n")
     gate.open()
+    up.wait(lambda v: v["agents"][0]["detail"] == "two", "its turn went on to its end")
     up.wait_status(a="ready")
-    assert up.agent("a")["detail"] == "two"
 
 
 def test_nobody_reads_the_answer_any_more(up: Crew) -> None:
-    process = waiting(up, "a", "[[say: one]] [[sleep 1]] [[say: two]]")
+    gate = Gate(up)
+    process = waiting(up, "a", f"[[say: one]] {gate.marker} [[say: two]]")
     assert lines(process, 1) == "one\n"
     assert process.stdout is not None
     process.stdout.close()
     process.stdout = None
+    gate.open()
     status, _, err = ended(process)
     assert (status, err) == (1, "")
 

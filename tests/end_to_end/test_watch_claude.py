@@ -1,11 +1,14 @@
 """The dashboard before a real CLI: what it asks is answered in place, and its words come live."""
 
+import pytest
+
 from tests.end_to_end.claude_team import Claude
 from tests.end_to_end.looks import up
 from tests.end_to_end.test_claude_answers import BOSS, made, results
 from tests.end_to_end.watching import dashboard, read, see, write
 
 
+@pytest.mark.timeout(240)
 def test_a_turn_with_all_its_questions(claude: Claude) -> None:
     up(claude, BOSS)
     with dashboard(claude.crew, 120, 45) as screen:
@@ -19,7 +22,7 @@ def test_a_turn_with_all_its_questions(claude: Claude) -> None:
         read(screen, "NEEDS YOU", "? boss asks to use Bash: touch a", "1  Yes")
         screen.type("y")
         see(screen, "✓ answered boss: yes")
-        read(screen, f"? boss asks to use Write: {claude.root / 'b'}")
+        read(screen, f"? boss asks to use Write: {claude.root / 'b'}", "1  Yes")
         screen.type("n")
         see(screen, "no to boss, because")
         write(screen, 'not [red] before "noon" 😀')

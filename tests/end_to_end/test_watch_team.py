@@ -29,7 +29,7 @@ def test_the_demo_team_by_keys_alone(crew: Crew) -> None:
         screen.type("q")
         see(screen, "prompt$", gone=FOOTER)
         assert pids(crew) == before
-        assert crew.statuses() == {"boss": "ready", "worker-1": "stopped", "worker-2": "ready"}
+        crew.wait_status(boss="ready", worker_1="stopped", worker_2="ready")
 
 
 def pids(crew: Crew) -> set[str]:

@@ -45,7 +45,7 @@ def aligned(screen: Screen) -> None:
         return all(mark for _, mark, _ in rows) and len({width(left) for left, _, _ in rows}) == 1
 
     try:
-        wait_until(look, "all is where it belongs", 5)
+        wait_until(look, "all is where it belongs", 30)
     except AssertionError as error:
         raise AssertionError(f"{error}:\n{screen.text()}") from None
 
@@ -58,7 +58,7 @@ def resize(screen: Screen, columns: int, count: int) -> None:
         return len(rows) == count and FOOTER in rows[-1]
 
     screen.tmux("resize-window", "-x", str(columns), "-y", str(count))
-    wait_until(fills, f"{count} rows")
+    wait_until(fills, f"{count} rows", 30)
 
 
 def hook(crew: Crew, event: str, number: int, **fields: object) -> None:

@@ -15,7 +15,7 @@ from tests.tmux.screens import Screen
 
 _PLACED = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 # Seconds for "within a second", on a machine that does much else at the same time.
-SOON = 4.0
+SOON = 15.0
 # Stands in the dashboard's last line.
 FOOTER = "q quit"
 
@@ -34,7 +34,7 @@ def watch(screen: Screen) -> None:
     see(screen, FOOTER)
 
 
-def see(screen: Screen, *words: str, gone: str = "", deadline: float = 15) -> str:
+def see(screen: Screen, *words: str, gone: str = "", deadline: float = 30) -> str:
     """Wait until all of `words` are on the screen, and `gone` is not; returns the screen."""
 
     def look() -> str:
@@ -63,7 +63,7 @@ class Recording:
         """What was written, without how it was placed and coloured."""
         return _PLACED.sub("", self.bytes().decode(errors="replace"))
 
-    def wait_for(self, words: str, deadline: float = 15) -> None:
+    def wait_for(self, words: str, deadline: float = 30) -> None:
         """Wait until `words` have been written, though they may be gone by now."""
         wait_until(lambda: words in self.text(), f"{words!r} was written", deadline)
 
@@ -93,6 +93,6 @@ def read(screen: Screen, *words: str) -> str:
         return text if time.monotonic() - since > REACTION else ""
 
     try:
-        return wait_until(look, f"{words} stand there", 15)
+        return wait_until(look, f"{words} stand there", 30)
     except AssertionError as error:
         raise AssertionError(f"{error}:\n{screen.text()}") from None

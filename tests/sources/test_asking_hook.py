@@ -26,8 +26,8 @@ from tests.support import alive, wait_until
 
 PAYLOAD = json.dumps({"hook_event_name": "PermissionRequest", "tool_name": "Bash"}).encode()
 DENY = {"behavior": "deny", "message": 'not "this"\n'}
-# What starting a Python may take here, beside what is measured.
-PYTHON = 1.0
+# What starting a Python may take here, beside what is measured; tries of which the best counts.
+PYTHON, TRIES = 1.0, 5
 
 
 def command(hook: Path = settings.HOOK, script: Path = settings.ASKING) -> str:
@@ -77,7 +77,7 @@ class Line:
 
     def __init__(self, server: socket.socket) -> None:
         self.socket, _ = server.accept()
-        self.socket.settimeout(10)
+        self.socket.settimeout(20)
         with self.socket.makefile("rb") as file:
             self.request: dict[str, Any] = json.loads(file.readline())
 
@@ -112,11 +112,20 @@ class Rig:
         self.stack.callback(running.close)
         return running
 
+    def quickest(self) -> float:
+        """Seconds that a hook takes which finds nobody: the best of a few on a busy machine."""
+        took = []
+        for _ in range(TRIES):
+            began = time.monotonic()
+            assert self.run().ended() == SILENT
+            took.append(time.monotonic() - began)
+        return min(took)
+
     def listen(self) -> None:
         self.server = self.stack.enter_context(socket.socket(socket.AF_UNIX))
         self.server.bind(str(self.paths.socket))
         self.server.listen(5)
-        self.server.settimeout(10)
+        self.server.settimeout(20)
 
     def asked(self) -> Line:
         """The next hook that asks."""
@@ -176,9 +185,10 @@ def test_the_key_is_right_although_the_file_is_gone_at_once(heard: Rig) -> None:
     consumer = threading.Thread(target=take)
     consumer.start()
     try:
-        for _ in range(5):
+        for n in range(5):
             hook = heard.run()
             line = heard.asked()
+            wait_until(lambda n=n: len(taken) > n, "it is taken")  # type: ignore[misc] # early binding
             assert line.request["key"] == taken[-1]
             line.decide({"behavior": "allow"})
             assert b'"allow"' in hook.ended()[1]
@@ -189,11 +199,10 @@ def test_the_key_is_right_although_the_file_is_gone_at_once(heard: Rig) -> None:
 
 
 def test_no_supervisor(rig: Rig) -> None:
-    began = time.monotonic()
-    assert rig.run().ended() == SILENT
-    measured("asking hook without a supervisor", (time.monotonic() - began) * 1000, "ms")
-    assert time.monotonic() - began < PYTHON
-    assert len(rig.told()) == 1
+    took = rig.quickest()
+    measured("asking hook without a supervisor", took * 1000, "ms")
+    assert took < PYTHON
+    assert len(rig.told()) == TRIES
 
 
 def test_a_supervisor_that_hangs_is_not_waited_for(heard: Rig) -> None:
@@ -204,12 +213,10 @@ def test_a_supervisor_that_hangs_is_not_waited_for(heard: Rig) -> None:
                 one = stack.enter_context(socket.socket(socket.AF_UNIX))
                 one.setblocking(False)
                 one.connect(str(heard.paths.socket))
-        began = time.monotonic()
-        assert heard.run().ended() == SILENT
-        took = time.monotonic() - began
+        took = heard.quickest()
     measured("asking hook before a supervisor that hangs", took * 1000, "ms")
     assert took < 0.1 + PYTHON
-    assert len(heard.told()) == 1
+    assert len(heard.told()) == TRIES
 
 
 @pytest.mark.parametrize(
@@ -261,7 +268,7 @@ def test_it_ends_when_nobody_reads_its_answer(heard: Rig) -> None:
     assert hook.process.stdout is not None
     hook.process.stdout.close()
     assert line.closed()
-    assert hook.process.wait(10) == 0
+    assert hook.process.wait(20) == 0
 
 
 def test_it_is_one_process(heard: Rig) -> None:

@@ -48,7 +48,7 @@ CLI = CliSpec(
 T = TypeVar("T")
 
 
-async def until(predicate: Callable[[], T], what: str, deadline: float = 10.0) -> T:
+async def until(predicate: Callable[[], T], what: str, deadline: float = 20.0) -> T:
     """`wait_until` of tests.support, while the loop goes on."""
     end = time.monotonic() + deadline
     while not (got := predicate()):
@@ -139,7 +139,7 @@ def put(spool: Path, name: str, payload: bytes, mtime_ns: int | None = None) -> 
 
 @pytest.mark.parametrize("name", sorted(PAYLOADS))
 async def test_each_real_payload_goes_through_the_script(tmp_path: Path, name: str) -> None:
-    spool = make_spool(tmp_path)
+    spool, before = make_spool(tmp_path), time.time()
     async with running(spool) as (files, seen):
         done = await asyncio.to_thread(run_hook, spool, name, PAYLOADS[name])
         assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
@@ -149,7 +149,7 @@ async def test_each_real_payload_goes_through_the_script(tmp_path: Path, name: s
         [file] = (spool / "new").iterdir()
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
         assert hook.key == f"hook:{file.name}:{file.stat().st_mtime_ns}"
-        assert abs(time.time() - hook.at) < 5
+        assert before - 1 < hook.at < time.time() + 1
         files.consumed([hook.key])
         await until(lambda: not any((spool / "new").iterdir()), "the file unlinked")
     assert seen.reports == []
@@ -307,9 +307,8 @@ async def test_halves_of_killed_hooks_are_swept_at_the_start(tmp_path: Path) -> 
 
 
 def test_stamps_keep_their_order_and_are_never_in_the_future() -> None:
-    now = time.time()
+    now, boot = time.time(), time.clock_gettime(time.CLOCK_BOOTTIME)
     stamps = [stamp_of(now - 1 + n / 1e6) for n in range(1000)]
     assert [mono for _, mono in stamps] == sorted(mono for _, mono in stamps)
-    boot = time.clock_gettime(time.CLOCK_BOOTTIME)
     assert stamps[0][1] == pytest.approx(boot - 1, abs=0.5)
     assert stamp_of(now + 86_400)[1] <= time.clock_gettime(time.CLOCK_BOOTTIME)

@@ -111,7 +111,7 @@ async def test_each_change_of_a_status_file_is_told_once(tmp_path: Path) -> None
     async with running(make_spool(tmp_path / "spool")) as (files, seen):
         follow(files, path)
         await files.rescan()
-        changed = round(time.time() * 1000) - 2000
+        changed, boot = round(time.time() * 1000) - 2000, time.clock_gettime(time.CLOCK_BOOTTIME)
         write_status(path, "busy", statusUpdatedAt=changed)
         await until(lambda: len(statuses(seen)) == 1, "busy")
         write_status(path, "busy", updatedAt=changed + 5)
@@ -121,7 +121,7 @@ async def test_each_change_of_a_status_file_is_told_once(tmp_path: Path) -> None
         busy, waiting = statuses(seen)
         assert (busy.status, busy.raw, busy.conversation, busy.run) == ("working", "busy", "s", 1)
         assert busy.at == changed / 1000
-        assert time.clock_gettime(time.CLOCK_BOOTTIME) - busy.mono == pytest.approx(2, abs=1)
+        assert boot - busy.mono == pytest.approx(2, abs=1)
         assert (waiting.status, waiting.waiting_for) == ("blocked", "permission prompt")
         assert waiting.at == path.stat().st_mtime
 
@@ -172,7 +172,7 @@ async def test_a_file_rewritten_in_place_all_the_time_is_read_whole(tmp_path: Pa
             sys.executable, "-c", WRITER, path, str(ours.pid), str(ours.start)
         )
         try:
-            await until(lambda: len(statuses(seen)) > 20, "changes")
+            await until(lambda: len(statuses(seen)) > 20, "changes", 30)
         finally:
             end(writer.pid)
             await writer.wait()
@@ -274,6 +274,7 @@ async def test_history_is_not_news(tmp_path: Path) -> None:
         assert (event.prompts, event.last_words, event.tokens) == ((), "old words", {})
         append(path, user("new"))
         await until(lambda: prompts(seen) == ["new"], "news")
+        await files.rescan()  # no look of the first run is under way
         follow(files, None, path, run=2)
         append(path, user("newer"))
         await until(lambda: prompts(seen) == ["new", "newer"], "news of the next run")
@@ -307,7 +308,7 @@ def test_ten_gigabytes_cost_nothing(tmp_path: Path) -> None:
     with path.open("wb") as file:
         file.truncate(10 * 1024**3)
     append(path, b"\n", answer("last words", 10, 10, age=1e6))
-    before, started = psutil.Process().memory_info().rss, time.monotonic()
+    before, started = psutil.Process().memory_info().rss, time.thread_time()
     transcript = Transcript("w", "claude", path, time.time() - 60)
     more, steps = True, 0
     while more:
@@ -316,7 +317,7 @@ def test_ten_gigabytes_cost_nothing(tmp_path: Path) -> None:
     assert event is not None
     assert event.last_words == "last words"
     assert steps <= FIRST / CHUNK + 1
-    assert time.monotonic() - started < 1
+    assert time.thread_time() - started < 1
     assert psutil.Process().memory_info().rss - before < 20 * 1024**2
     append(path, user("go on"))
     event, _ = transcript.read(1)

@@ -22,7 +22,7 @@ T = TypeVar("T")
 PROGRAMS = Path(__file__).with_name("programs")
 
 
-async def until(look: Callable[[], Awaitable[T]], what: str, deadline: float = 10.0) -> T:
+async def until(look: Callable[[], Awaitable[T]], what: str, deadline: float = 20.0) -> T:
     """Return the first true value of `look`; fail with `what` after `deadline` seconds."""
     end = time.monotonic() + deadline
     while True:

@@ -369,10 +369,11 @@ async def test_every_one_of_many_deaths_is_known(control: Control, paths: Sessio
 async def test_who_waits_to_open_a_pane_is_told_when_others_get_no_answer(
     control: Control, paths: SessionPaths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orchestrator.tmux.control.TIMEOUT", 0.1)
     async with control.structure():
-        with pytest.raises(TmuxError, match="others wait"):
-            await launch(control, paths, "boss")
+        with monkeypatch.context() as patch:
+            patch.setattr("orchestrator.tmux.control.TIMEOUT", 0.1)
+            with pytest.raises(TmuxError, match="others wait"):
+                await launch(control, paths, "boss")
     await launch(control, paths, "boss")
 
 
