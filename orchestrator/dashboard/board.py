@@ -6,6 +6,7 @@ do is in `app.py`.
 
 import asyncio
 import contextlib
+import gc
 import time
 from collections.abc import Callable, Coroutine
 from functools import partial
@@ -36,6 +37,8 @@ from orchestrator.errors import CrewError
 BOARD, SCREEN, CLOCK = 0.5, 0.25, 5.0
 # Seconds for which an agent is in hand before it is asked for more: keys may just pass over it.
 DWELL = 0.12
+# Seconds after the first painting by which it is seen, and nothing else is to be done.
+SEEN = 0.3
 
 
 class Heard(Message):
@@ -206,6 +209,8 @@ class Board(Themed[None]):
         return model.ages(self.view, self.clock()) if self.view else []
 
     def _paint(self) -> None:
+        if self.painted is None and self.view is not None and not self.is_headless:
+            self.set_timer(SEEN, _set_aside)
         self._note_swap()
         self.painted = self.view
         self._ages = self._told_ages()
@@ -287,3 +292,13 @@ class Board(Themed[None]):
             detail.show(lambda columns: [fit(empty, columns)] if view is not None else [])
             return
         detail.show(lambda columns: feed.lines(view, agent, columns, self.clock()), follow=True)
+
+
+def _set_aside() -> None:
+    """Have garbage be looked for among what comes from now on.
+
+    What is there by now stays for good, and to look through all of it takes longer than a person
+    is to wait for the effect of a key.
+    """
+    gc.collect()
+    gc.freeze()

@@ -8,6 +8,8 @@ from typing import Generic, TypeVar
 from textual.app import App
 from textual.color import Color
 
+from orchestrator.dashboard.driver import TerminalDriver
+
 Result = TypeVar("Result")
 
 # How far what matters less stands back into the background.
@@ -41,7 +43,7 @@ class Themed(App[Result], Generic[Result]):
     CSS_PATH = "app.tcss"
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(driver_class=TerminalDriver)
         self.animation_level = "none"
 
     async def on_load(self) -> None:

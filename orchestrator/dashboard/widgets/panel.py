@@ -51,7 +51,7 @@ class Panel(ScrollView, inherit_bindings=False):
         self._make: Make = lambda columns: ()
         self._follows = False
         self._tall = 1
-        # While lines are rendered: the style of the panel, and of each look.
+        # While lines are rendered: the style of the panel, and of each look in them.
         self._base = Style.null()
         self._styles_of: dict[str, Style] = {}
 
@@ -152,7 +152,7 @@ class Panel(ScrollView, inherit_bindings=False):
     def render_lines(self, crop: Region) -> list[Strip]:
         # Each is put together anew when it is asked for: asked once a line, half of its cost.
         self._base = self.rich_style
-        self._styles_of = {look: self._look(look) for look in LOOKS}
+        self._styles_of = {}
         return super().render_lines(crop)
 
     def render_line(self, y: int) -> Strip:
@@ -161,8 +161,7 @@ class Panel(ScrollView, inherit_bindings=False):
             return Strip.blank(width, base)
         chosen = index == self.chosen
         if chosen:
-            held = "held" if self.has_focus else "chosen"
-            base += self._styles_of[held]
+            base += self._look("held" if self.has_focus else "chosen")
         segments = [
             Segment(steady(text), base + self._style(look)) for text, look in self.lines[index]
         ]
@@ -174,7 +173,10 @@ class Panel(ScrollView, inherit_bindings=False):
     def _style(self, look: str | Style) -> Style:
         if isinstance(look, Style):
             return look
-        return self._styles_of[look] if look else Style.null()
+        return self._look(look) if look else Style.null()
 
     def _look(self, name: str) -> Style:
-        return self.get_component_rich_style(f"look--{name}", partial=True)
+        if name not in self._styles_of:
+            found = self.get_component_rich_style(f"look--{name}", partial=True)
+            self._styles_of[name] = found
+        return self._styles_of[name]
