@@ -106,7 +106,9 @@ class _Answer:
         agent = self._now()
         if ask.hook is None or agent is None:
             return False
-        left = COMES - max(0.0, time.time() - agent.since)
+        # One request may follow another: of `since` only the first can be new.
+        asked = max(agent.since, agent.evidence.at)
+        left = COMES - max(0.0, time.time() - asked)
         return await self._asking.comes(agent.name, ask.hook, max(0.0, left))
 
     def _asks_more(self) -> bool:

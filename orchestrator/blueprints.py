@@ -19,6 +19,7 @@ from orchestrator.core.spec import (
     CliSpec,
     Layout,
     TeamSpec,
+    WarmSpec,
 )
 from orchestrator.core.values import value
 from orchestrator.entries import (
@@ -49,6 +50,13 @@ AGENTS_MAX = 1000
 
 
 @value
+class _Ask:
+    """What is asked of CLIs beside the agents: each a text or a table."""
+
+    warm: tuple[Any, ...] = ()
+
+
+@value
 class _Blueprint:
     """The top level of a blueprint file."""
 
@@ -57,6 +65,7 @@ class _Blueprint:
     layout: Layout = "windows"
     defaults: Mapping[str, Any]
     agents: tuple[Mapping[str, Any], ...]
+    ask: _Ask = _Ask()
 
 
 def find_blueprint(argument: str | None, cwd: Path) -> Path:
@@ -128,15 +137,17 @@ def load_team(
         given |= {entry.name: [found for _, found in own]} if own else {}
         agents += [agent_of(whole, name) for name in _names(entry)]
     agents = _linked(agents, entries, file)
+    warm = _warm(blueprint.ask.warm, file)
     return TeamSpec(
         name=session or blueprint.name,
         root=root,
         blueprint=as_text(file, file),
-        digest=_digest(root, agents, clis, given),
+        digest=_digest(root, agents, clis, given, warm),
         layout=blueprint.layout,
         agents=tuple(agents),
         clis=clis,
         files=tuple(as_text(each, file) for each in dict.fromkeys(files)),
+        warm=warm,
     )
 
 
@@ -237,6 +248,43 @@ def _clis(
     return found
 
 
+def _warm(items: Sequence[Any], file: Path) -> tuple[WarmSpec, ...]:
+    """The questions that are answered ahead, each once."""
+    found: dict[WarmSpec, None] = {}
+    for index, item in enumerate(items):
+        at: Location = ("ask", "warm", index)
+        if not isinstance(item, str | dict):
+            raise_problems(file, [(at, "should be the prompt as text, or a table")])
+        warm = checked(WarmSpec, {"prompt": item} if isinstance(item, str) else item, file, at)
+        raise_problems(file, _wrong_in_warm(warm, file, at), at)
+        found[warm] = None
+    return tuple(found)
+
+
+def _wrong_in_warm(warm: WarmSpec, file: Path, at: Location) -> Iterator[Problem]:
+    if not warm.prompt.strip():
+        yield ("prompt",), "is empty: say what is to be asked"
+    for index, name in enumerate(warm.input):
+        if not name:
+            yield ("input", index), "is empty: name a file"
+    check_name(warm.cli, file, (*at, "cli"), "agent CLI")
+    try:
+        # As `crew ask` finds it: a project's own definition is not looked at.
+        path = definitions.find_definition(warm.cli, None)
+    except SpecError:
+        raise
+    except UserError as error:
+        yield ("cli",), str(error)
+        return
+    ask = definitions.read_definition(warm.cli, path).ask
+    if ask is None:
+        yield ("cli",), f"{warm.cli!r} cannot be asked: {shown(str(path))} has no [ask] table"
+        return
+    for key, given, part in (("model", warm.model, ask.model), ("system", warm.system, ask.system)):
+        if given and not part:
+            yield (key,), f"the agent CLI {warm.cli!r} takes no {key} when it is asked: remove it"
+
+
 def _linked(agents: Sequence[AgentSpec], entries: Sequence[Entry], file: Path) -> list[AgentSpec]:
     """The agents with `depends_on` naming agents only: the name of a counted one means them all."""
     means = {agent.name: [agent.name] for agent in agents}
@@ -271,6 +319,7 @@ def _digest(
     agents: Sequence[AgentSpec],
     clis: Mapping[str, CliSpec],
     given: Mapping[str, Sequence[settings.Json]],
+    warm: Sequence[WarmSpec],
 ) -> str:
     """sha-256 of all that decides what runs, and where; not of what the session is called."""
     deciding = {
@@ -278,6 +327,7 @@ def _digest(
         "agents": [dataclasses.asdict(agent) for agent in agents],
         "clis": {name: dataclasses.asdict(cli) for name, cli in clis.items()},
         "settings": given,
+        "warm": [dataclasses.asdict(each) for each in warm],
     }
     canonical = json.dumps(deciding, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()

@@ -17,13 +17,16 @@ from orchestrator.core.text import safe_text
 from orchestrator.errors import CrewError, SpecError
 from orchestrator.locations import ensure_private, state_root
 from orchestrator.verbs import program
+from orchestrator.verbs.ask import ask
 from orchestrator.verbs.attach import attach
+from orchestrator.verbs.cache import cache
 from orchestrator.verbs.common import say, session_option
 from orchestrator.verbs.diff import diff
 from orchestrator.verbs.doctor import doctor
 from orchestrator.verbs.fix import restart, stop
 from orchestrator.verbs.init import init
 from orchestrator.verbs.look import events, logs, ls, status, why
+from orchestrator.verbs.report import report
 from orchestrator.verbs.talk import answer, interrupt, send
 from orchestrator.verbs.team import down, restore
 from orchestrator.verbs.up import up
@@ -31,9 +34,15 @@ from orchestrator.verbs.watch import watch
 
 GROUPS = {
     "team": (init, up, down, restore, attach, ls),
-    "talk": (send, answer, interrupt),
-    "look": (status, watch, logs, events, why, diff),
+    "talk": (send, answer, interrupt, ask, cache),
+    "look": (status, watch, logs, events, why, diff, report),
     "fix": (restart, stop, doctor),
+}
+# Verbs that share a line of the help, and what it says of them: the first one and the next.
+TOGETHER = {
+    "down": ("restore", "End every agent; bring them back, and what they said."),
+    "ask": ("cache", "Ask a CLI one question; see the answers that are kept."),
+    "restart": ("stop", "Start an agent again, with its conversation; end it."),
 }
 COMPLETE = "_CREW_COMPLETE"
 INTERRUPTED = 130  # as a shell has it for a process that Ctrl-C ended
@@ -50,7 +59,9 @@ class Crew(click.Group):
         formatter.write(f"Usage: {crew} [-s SESSION] VERB ...\n")
         formatter.write("A team of CLI agents in tmux, kept running.\n\n")
         for heading, verbs in GROUPS.items():
-            for number, verb in enumerate(verbs):
+            second = {name for name, _ in TOGETHER.values()}
+            lines = [verb for verb in verbs if verb.name not in second]
+            for number, verb in enumerate(lines):
                 formatter.write(_help_line("" if number else heading, verb))
         formatter.write(
             f"\n`{crew} help VERB` has an example. Also: completion, version, -V, -h.\n"
@@ -84,8 +95,12 @@ class Crew(click.Group):
 
 
 def _help_line(heading: str, verb: click.Command) -> str:
-    short = program.as_typed(verb.get_short_help_str(59))
-    return f"  {heading:<7}{verb.name or '':<11}{short}\n"
+    name = verb.name or ""
+    short = program.as_typed(verb.get_short_help_str(55))
+    if name in TOGETHER:
+        second, short = TOGETHER[name]
+        name = f"{name}, {second}"
+    return f"  {heading:<7}{name:<15}{short}\n"
 
 
 def _show_version() -> None:

@@ -15,6 +15,7 @@ from typing import Literal
 
 from orchestrator import locations
 from orchestrator.core import launch
+from orchestrator.core.asks import AskSpec
 from orchestrator.core.spec import CliSpec, PricesSpec
 from orchestrator.errors import SpecError, UserError
 from orchestrator.tables import (
@@ -127,7 +128,8 @@ def _wrong_in_definition(cli: CliSpec, name: str) -> Iterator[Problem]:
         yield ("name",), f"is {cli.name!r} in a file called {name}.toml: make them the same"
     if not cli.launch.command or not cli.launch.command[0]:
         yield ("launch", "command"), "is empty: its first word is the program to run"
-    for at, text, known in launch.templates(cli):
+    asked = _ask_templates(cli.ask) if cli.ask is not None else ()
+    for at, text, known in (*launch.templates(cli), *asked):
         for used in launch.placeholders(text):
             if used not in known:
                 listed = ", ".join(f"{{{each}}}" for each in sorted(known))
@@ -149,6 +151,8 @@ def _wrong_in_definition(cli: CliSpec, name: str) -> Iterator[Problem]:
         yield ("config_env",), f"{cli.config_env!r} cannot be the name of a variable"
     if cli.prices is not None:
         yield from _wrong_prices(cli.prices)
+    if cli.ask is not None:
+        yield from _wrong_in_ask(cli.ask)
     yield from wrong_variables(cli.launch.env, ("launch", "env"))
 
 
@@ -160,6 +164,25 @@ def _wrong_prices(prices: PricesSpec) -> Iterator[Problem]:
             if not 0 <= getattr(price, kind) < math.inf:
                 what = "is no price: it should be 0 or more, USD per million tokens"
                 yield ("prices", "models", model, kind), what
+
+
+def _ask_templates(ask: AskSpec) -> Iterator[tuple[Location, str, frozenset[str]]]:
+    """Each argument of `[ask]`: where it is, itself, the placeholders that it may use."""
+    known = {"command": {"python", "package"}, "model": {"model"}, "system": {"system"}}
+    for key, names in known.items():
+        for index, text in enumerate(getattr(ask, key)):
+            yield ("ask", key, index), text, frozenset(names)
+
+
+def _wrong_in_ask(ask: AskSpec) -> Iterator[Problem]:
+    if not ask.command or not ask.command[0]:
+        yield ("ask", "command"), "is empty: its first word is the program to run"
+    for key, part in (("model", ask.model), ("system", ask.system)):
+        if part and all(f"{{{key}}}" not in text for text in part):
+            yield ("ask", key), f"has no placeholder {{{key}}}: add it"
+    if not 0 < ask.ttl < math.inf:
+        yield ("ask", "ttl"), "should be more than 0 seconds"
+    yield from wrong_variables(ask.env, ("ask", "env"))
 
 
 def _is_date(text: str) -> bool:

@@ -1,6 +1,7 @@
 """Ending an agent's turn with keys, and what its CLI leaves in the input line."""
 
 import asyncio
+import time
 from collections.abc import Callable
 
 from orchestrator.core.effects import SendInterrupt
@@ -16,6 +17,8 @@ from orchestrator.tmux.control import Control
 PAUSE = 0.05
 LOOKS, DOUBTFUL = 60, 20
 PRESSES = 3
+# Pauses in which the prompt is told that a text in the input line may be: its hook can be late.
+TOLD = 40
 # Looks at a screen without a turn that are enough: what is put back may be drawn a moment later.
 CALM = 8
 # Times that the clearing keys are pressed: they may take a row at a time. Looks after each.
@@ -52,13 +55,19 @@ class _Interrupt:
         name = self._effect.agent
         if await panes.in_mode(self._control, self._effect.pane):
             return f"the pane of {name} is in copy mode, which would take the key: leave it", ""
+        before, reaches = await self._look()
         for _ in range(PRESSES):
-            before, reaches = await self._look()
+            pressed = time.time()
             await self._press(self._cli.keys.interrupt)
             over, after = await self._over(LOOKS if reaches else DOUBTFUL)
-            # What was queued may go on at once, which is no reason to press again.
-            if over or reaches:
+            if over or (reaches and not self._goes_on(pressed)):
                 return None, await self._tidy(before, after)
+            look, reaches = await self._look()
+            # In one that was seen to be empty nothing stood before.
+            if before is None or before.draft != "":
+                before = look
+        if reaches:
+            return f"{name} goes on with its turn: look at its pane", ""
         return f"something on the screen of {name} takes the key: look at its pane", ""
 
     async def _look(self) -> tuple[Look | None, bool]:
@@ -91,6 +100,17 @@ class _Interrupt:
             return True
         return agent.status not in IN_TURN or agent.turn_began != self._began
 
+    def _goes_on(self, pressed: float) -> bool:
+        """Whether it is known to be still in the turn for which the keys were pressed.
+
+        What was queued may go on at once, which is no reason to press again: its transcript tells
+        of the prompt then.
+        """
+        agent = self._now()
+        if agent is None or self._cli.transcript is None or self._cli.status_file is None:
+            return False
+        return not self._is_told() and agent.prompted < pressed
+
     def _is_calm(self, look: Look) -> bool:
         """Whether there is no turn on the screen, nor anything that covers the input line."""
         return look.status not in WORK and (
@@ -104,7 +124,7 @@ class _Interrupt:
         if after is None or not after.draft:
             return ""
         stands = f"in its input line stands: {after.draft}"
-        if before is None or before.draft != "" or not self._is_put_back(after):
+        if before is None or before.draft != "" or not await self._was_put_back(after):
             return stands
         if not self._cli.keys.clear:
             return f"{stands} (`keys.clear` in {self._cli.name}.toml would let it be cleared)"
@@ -112,8 +132,18 @@ class _Interrupt:
             return f"{stands} (it could not be cleared)"
         return "it had not begun to answer: the prompt was taken back"
 
+    async def _was_put_back(self, look: Look) -> bool:
+        """Whether what stands there is the prompt; it may be told after the end of its turn."""
+        for _ in range(TOLD):
+            if self._is_put_back(look):
+                return True
+            await asyncio.sleep(PAUSE)
+        return self._is_put_back(look)
+
     def _is_put_back(self, look: Look) -> bool:
-        return is_draft_of(look.draft, self._effect.prompt, cut=True)
+        agent = self._now()
+        newest = agent.prompt if agent is not None and agent.run == self._effect.run else ""
+        return any(is_draft_of(look.draft, p, cut=True) for p in (self._effect.prompt, newest))
 
     async def _clear(self) -> bool:
         """Empty the input line of the prompt that stands there; whether it is empty now."""

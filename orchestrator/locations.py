@@ -62,6 +62,16 @@ def config_root() -> Path:
     return _xdg("XDG_CONFIG_HOME", ".config")
 
 
+def cache_root() -> Path:
+    """The answers to one-shot questions, and what the processes that ask agree by."""
+    return _xdg("XDG_CACHE_HOME", ".cache")
+
+
+def ask_file() -> Path:
+    """The user's settings of `crew ask`."""
+    return config_root() / "ask.toml"
+
+
 def trust_file() -> Path:
     """What a person has trusted. A leading dot: no session can have this name."""
     return state_root() / ".trusted.json"
@@ -89,6 +99,11 @@ class SessionPaths:
     @property
     def lock(self) -> Path:
         return self.root / "lock"
+
+    @property
+    def root_link(self) -> Path:
+        """A link to where the team works: tells quickly which session a directory has."""
+        return self.root / "root"
 
     @property
     def socket(self) -> Path:
@@ -177,9 +192,11 @@ def ensure_private(directory: Path) -> None:
     if not stat.S_ISDIR(info.st_mode):
         raise UserError(f"{directory}: is not a directory: move it away")
     if info.st_uid != os.getuid():
+        of_cache = directory.is_relative_to(cache_root())
+        variable = "XDG_CACHE_HOME" if of_cache else "XDG_STATE_HOME"
         raise UserError(
             f"{directory}: belongs to uid {info.st_uid}, not to you ({os.getuid()}): "
-            "set XDG_STATE_HOME to a directory of your own"
+            f"set {variable} to a directory of your own"
         )
     if stat.S_IMODE(info.st_mode) & 0o077:
         directory.chmod(0o700)

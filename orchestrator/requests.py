@@ -36,13 +36,14 @@ from orchestrator.sinks.store import Store
 from orchestrator.sinks.worker import Worker
 from orchestrator.sources import clock, processes
 from orchestrator.sources.ipc import Connection, parse_team
+from orchestrator.tally import Tally
 from orchestrator.viewing import Viewing
 
 log = logging.getLogger(__name__)
 
 # What an agent may ask for, from inside its own process tree: it may talk and look.
 AGENTS_MAY = frozenset(
-    {"ping", "status", "watch", "screen", "send", "events", "why", "logs", "asked"}
+    {"ping", "status", "watch", "screen", "send", "events", "why", "logs", "asked", "oneshot"}
 )
 EVENTS_PAGE = 1000
 # What is told of a message that was sent before.
@@ -58,7 +59,8 @@ Request = Mapping[str, Any]
 class Requests:
     """Serves every connection. `logs(agent, lines)` reads a pane; `environ(env)` takes the
     environment that panes get from now on; `target(agent)` is where `crew attach` goes;
-    `watching()` is entered while somebody watches."""
+    `watching()` is entered while somebody watches; `ahead(pid)`: whether the supervisor itself
+    has this process ask a CLI."""
 
     def __init__(
         self,
@@ -73,6 +75,7 @@ class Requests:
         asking: Asking,
         viewing: Viewing,
         watching: Callable[[], AbstractContextManager[None]],
+        ahead: Callable[[int], bool],
     ) -> None:
         self._publisher = publisher
         self._store = store
@@ -84,6 +87,8 @@ class Requests:
         self._asking = asking
         self._viewing = viewing
         self._watching = watching
+        self._ahead = ahead
+        self._tally = Tally(publisher.count)
         self._streams: set[asyncio.Task[Any]] = set()
         self._waiting: dict[str, asyncio.Future[Reply]] = {}
         # Set when the recorded world may be shown, and when orders may be taken.
@@ -273,7 +278,7 @@ class Requests:
 
     async def _ask_status(self, request: Request, connection: Connection) -> None:
         told = self._publisher
-        view = views.view(told.world, told.health, told.samples)
+        view = views.view(told.world, told.health, told.samples, told.asks)
         await connection.final(request["id"], 0, {"view": view})
 
     async def _ask_watch(self, request: Request, connection: Connection) -> None:
@@ -342,6 +347,25 @@ class Requests:
         run, key = int(request["run"]), str(request["key"])
         decision = await self._asking.wait(agent, run, key)
         await connection.final(request["id"], 0, {"decision": decision})
+
+    async def _ask_oneshot(self, request: Request, connection: Connection) -> None:
+        """`crew ask` tells how far its question is: it waits, its CLI runs, it has ended.
+
+        It is being answered for as long as the connection is there.
+        """
+        match request.get("state"):
+            case "waiting":
+                with self._tally.asking(connection):
+                    await asyncio.Event().wait()
+            case "running":
+                self._tally.runs(connection)
+            case "ended":
+                outcome, saved = str(request.get("outcome")), float(request.get("saved_usd") or 0)
+                ahead = self._ahead(connection.pid)
+                self._tally.ended(connection, outcome, saved, ahead=ahead)
+                await connection.final(request["id"], 0, {})
+            case state:
+                raise ValueError(f"{state!r} is no state of a question")
 
     async def _ask_why(self, request: Request, connection: Connection) -> None:
         agent = await self._agent(request, connection)

@@ -59,6 +59,7 @@ from orchestrator.sources import clock, ipc
 from orchestrator.tmux import bootstrap, panes
 from orchestrator.tmux.link import Link
 from orchestrator.viewing import Viewing
+from orchestrator.warming import Warming
 from orchestrator.watchers import Watchers
 
 log = logging.getLogger(__name__)
@@ -147,6 +148,7 @@ class Supervisor:
             asking=self.asking,
             viewing=self.viewing,
             watching=self.sampler.watching,
+            ahead=lambda pid: pid in self.warming.children,
         )
         self.watchers = Watchers(
             paths,
@@ -157,6 +159,11 @@ class Supervisor:
             doubt=self._doubt,
             environment=lambda: self.environment,
             wrong=self._wrong,
+        )
+        self.warming = Warming(
+            paths.name,
+            environ=lambda: self.environment.values,
+            watch=self.watchers.files.watch_inputs,
         )
         self.runner = Runner(
             paths,
@@ -169,6 +176,7 @@ class Supervisor:
             environment=lambda: self.environment,
             asking=self.asking,
         )
+        self._root: str | None = None
         self._looking = False
         self._jobs: set[asyncio.Task[None]] = set()
 
@@ -178,6 +186,8 @@ class Supervisor:
         self.meter.published(clock.mono())
         self.asking.follow(new)
         self.viewing.follow(old, new)
+        self._follow_root(new)
+        self.warming.follow(new)
         if self.publisher.health["sources"]["tmux"] is not None:
             self._say_source("tmux", self._away())
         self.watchers.follow(old, new)
@@ -192,6 +202,17 @@ class Supervisor:
             self.watchers.files.consumed(keys)
             self.asking.committed(keys)
         self.spare.follow(self.runtime.world)
+
+    def _follow_root(self, world: World) -> None:
+        """Have the link to the root say where that is."""
+        if world.team is None or world.team.root == self._root:
+            return
+        self._root = world.team.root
+        half = self.paths.root_link.with_suffix(".half")
+        with contextlib.suppress(OSError):
+            half.unlink(missing_ok=True)
+            half.symlink_to(self._root)
+            half.replace(self.paths.root_link)
 
     def _finish(self) -> None:
         self.runtime.leave("down")
@@ -412,6 +433,8 @@ class Supervisor:
                 self.requests.readable.set()
         self.watchers.follow(empty_world(self.paths.name), self.runtime.world)
         await self.watchers.files.start()
+        self._follow_root(self.runtime.world)
+        self.warming.follow(self.runtime.world)
         self.requests.readable.set()
         self.requests.ready.set()
         audit = asyncio.create_task(self.audit())
@@ -429,6 +452,7 @@ class Supervisor:
             for job in self._jobs:
                 job.cancel()
             self.viewing.close()
+            await self.warming.close()
             await self.watchers.close()
             await self.link.close()
             await self.spare.close()

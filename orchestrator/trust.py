@@ -24,7 +24,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from orchestrator import locations, settings
 from orchestrator.core import launch
-from orchestrator.core.spec import AgentSpec, CliSpec, TeamSpec
+from orchestrator.core.spec import AgentSpec, CliSpec, TeamSpec, WarmSpec
 from orchestrator.core.values import value
 from orchestrator.definitions import Layer, layer_of
 from orchestrator.errors import StorageError
@@ -60,11 +60,13 @@ class Planned:
 
 @value
 class Plan:
-    """What a team would run, where, and the files that say so, each with its layer."""
+    """What a team would run, where, what it would ask ahead, and the files that say so, each with
+    its layer."""
 
     blueprint: str
     root: str
     agents: tuple[Planned, ...]
+    warm: tuple[WarmSpec, ...] = ()
     files: tuple[tuple[Layer, str], ...]
 
     def lines(self) -> Iterator[str]:
@@ -91,6 +93,16 @@ class Plan:
             for what, text in prompts:
                 if text:
                     yield f"    {what}: {_shortened(text)}"
+        for each in self.warm:
+            yield f"  asks {each.cli} ahead: {_shortened(each.prompt)}"
+            if each.model:
+                yield f"    model: {each.model}"
+            if each.system:
+                yield f"    system prompt: {_shortened(each.system)}"
+            if each.input:
+                yield f"    with the files: {', '.join(each.input)}"
+            if each.context:
+                yield f"    it runs in {self.root}, and may read what is there"
         yield "by these files:"
         for layer, file in self.files:
             link = f" -> {os.path.realpath(file)}" if Path(file).is_symlink() else ""
@@ -119,6 +131,7 @@ def would_run(team: TeamSpec, environ: Mapping[str, str]) -> Plan:
         blueprint=team.blueprint,
         root=team.root,
         agents=tuple(agents),
+        warm=team.warm,
         files=tuple((layer_of(Path(file)), file) for file in team.files),
     )
 

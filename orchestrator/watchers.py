@@ -12,7 +12,7 @@ from typing import Any
 
 import aiofiles
 
-from orchestrator import launching
+from orchestrator import launching, procfs
 from orchestrator.core import views
 from orchestrator.core.events import DeadlinePassed, ProcessExited
 from orchestrator.core.readings import in_first_run
@@ -37,13 +37,15 @@ log = logging.getLogger(__name__)
 # lose one in fifty.
 STATUS_SOON, STATUS_LATE = 0.01, 0.5
 STATUS_STEP = 0.005
+# Seconds in which a control client that has ended is expected to be there again, if tmux lives.
+AWAY = 10.0
 # Seconds that the last words of all panes may take when the session ends.
 SETTLE = 2.0
 # Status lines are redrawn at most this often (s).
 MARKS = 0.5
 # Seconds after which a first-run dialog that shows no choices is taken for one that has none: they
 # are drawn half a second after the dialog itself, and more on a busy machine.
-CHOICES = 1.5
+CHOICES = 4.0
 # What a source says of a place that it cannot watch: that lasts, its other reports are of a moment.
 UNWATCHED = "looked at every"
 # Marks that call a person; the others are calm.
@@ -193,25 +195,34 @@ class Watchers:
         common = {"agent": name, "run": run, "jitter": clock.roll(), **stamp}
         if not known and not gone:
             self._post(ProcessExited(known=False, **common))
-            known, code, signal, gone = await self._exit_status(pane, STATUS_LATE)
+            known, code, signal, gone = await self._exit_status(pane, STATUS_LATE, away=AWAY)
+            if self._is_waiting(name):
+                return  # With the server everything was lost: it is about to start again.
         self._post(ProcessExited(code=code, signal=signal, pane_gone=gone, **common))
         if pane is not None and not gone:
             await self._keep_last_words(name, pane)
 
     async def _exit_status(
-        self, pane: str | None, within: float
+        self, pane: str | None, within: float, away: float = 0.0
     ) -> tuple[bool, int | None, int | None, bool]:
-        """(known, code, signal, pane gone) as tmux has it within so many seconds."""
+        """(known, code, signal, pane gone) as tmux has it within so many seconds.
+
+        `away`: those that a control client which is gone may take to be there again.
+        """
         if pane is None:
             return True, None, None, False
         loop = asyncio.get_running_loop()
-        end = loop.time() + within
+        end, back = loop.time() + within, loop.time() + away
         while True:
             try:
                 status = await panes.exit_status(self._link.control, pane)
             except TmuxGone:
-                # The server may be going: whether the pane was closed is not for us to say.
-                return True, None, None, False
+                if not self._server_lives():
+                    # Whether the pane was closed is not for us to say.
+                    return True, None, None, False
+                status = panes.UNKNOWN
+                if loop.time() < back:
+                    end = loop.time() + within
             except (TmuxError, OSError) as error:
                 log.warning("no exit status: %s", error)
                 return True, None, None, False
@@ -221,6 +232,14 @@ class Watchers:
             if known or loop.time() >= end:
                 return known, code, signal, False
             await asyncio.sleep(STATUS_STEP)
+
+    def _server_lives(self) -> bool:
+        server = self._world().server
+        return server is not None and procfs.is_alive(server)
+
+    def _is_waiting(self, name: str) -> bool:
+        agent = self._world().agents.get(name)
+        return agent is not None and agent.status is Status.STARTING and agent.process is None
 
     async def _keep_last_words(self, name: str, pane: str) -> None:
         """Keep what the pane showed: its place may be taken by the next run."""

@@ -29,6 +29,10 @@ Json = dict[str, Any]
 Handler = Callable[[Json], Json]
 
 
+NOTHING_ASKED = {
+    **dict.fromkeys(("running", "waiting", "done", "hits", "joined", "failed"), 0),
+    "saved_usd": 0.0,
+}
 NOTHING_USED = {"input": 0, "output": 0, "cache_write": 0, "cache_read": 0, "cost_usd": 0.0}
 
 
@@ -96,6 +100,7 @@ def session(name: str, *agents: Json, **more: Any) -> Json:
         "edited": [],
         "samples": {},
         "health": {"storage": None},
+        "asks": NOTHING_ASKED,
         **more,
     }
 

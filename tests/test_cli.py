@@ -64,7 +64,7 @@ def crew_help(verb: str, columns: str) -> str:
     return result.output
 
 
-@pytest.mark.parametrize("verb", sorted({*VERBS} - {"ls", "doctor"}))
+@pytest.mark.parametrize("verb", sorted({*VERBS} - {"ls", "doctor", "ask", "cache"}))
 def test_every_verb_takes_a_session(verb: str) -> None:
     assert any("--session" in p.opts for p in cli.commands[verb].params)
 

@@ -57,6 +57,39 @@ def test_down_that_takes_too_long(fake: FakeSupervisor, monkeypatch: pytest.Monk
     refused(ran, 1, f"session demo is still ending after 0 s: see {fake.paths.log}")
 
 
+def test_down_goes_on_where_the_supervisor_ended_before_it_was_done(
+    fake: FakeSupervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake.paths.tmux_socket.touch()
+
+    def ends(_: object) -> dict[str, object]:
+        fake.publish(state="down")
+        if len(fake.asked("down")) == 2:
+            fake.paths.tmux_socket.unlink()
+        return {"ending": ["boss"]}
+
+    fake.handlers["down"] = ends
+    monkeypatch.setattr(fake, "leave", lambda: None)
+    monkeypatch.setattr(Client, "wait_closed", lambda *_: True)
+    ran = crew("down")
+    monkeypatch.undo()
+    assert ran.out.startswith("demo is down: ended boss; ")
+    assert len(fake.asked("down")) == 2
+
+
+def test_down_leaves_alone_what_somebody_has_restored_meanwhile(
+    fake: FakeSupervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tmux server is there again: it is the restored session's."""
+    fake.paths.tmux_socket.touch()
+    monkeypatch.setattr(fake, "leave", lambda: None)
+    monkeypatch.setattr(Client, "wait_closed", lambda *_: True)
+    ran = crew("down")
+    monkeypatch.undo()
+    refused(ran, 1, "session demo was ended, and somebody has started it again meanwhile")
+    assert len(fake.asked("down")) == 1
+
+
 def test_restore(fake: FakeSupervisor) -> None:
     fake.publish(state="down")
     fake.handlers["restore"] = lambda _: {"restored": ["boss", "worker"]}

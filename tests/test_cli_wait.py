@@ -343,6 +343,26 @@ def test_an_agent_that_had_finished_and_is_gone(boss: Conversation) -> None:
     assert (ran.status, ran.out) == (0, "one\n")
 
 
+def test_an_exit_status_that_is_told_later_is_waited_for(
+    boss: Conversation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "SETTLED", 600.0)
+    boss.then = [
+        both(boss.prompt, lambda: boss.status("working")),
+        lambda: boss.status("exited", detail="ended; exit status awaited"),
+        lambda: boss.status("exited", detail="exit status 3", exit="exit status 3"),
+    ]
+    refused(wait(), 1, "boss had not finished: it ended (exit status 3)")
+
+
+def test_an_exit_status_that_is_never_told_is_not_waited_for_long(boss: Conversation) -> None:
+    boss.then = [
+        both(boss.prompt, lambda: boss.status("working")),
+        lambda: boss.status("exited", detail="ended; exit status awaited"),
+    ]
+    refused(wait(), 1, "boss had not finished: it ended")
+
+
 def test_an_agent_that_left_the_team(boss: Conversation) -> None:
     boss.then = [boss.prompt, lambda: boss.fake.publish(gone=["boss"])]
     boss.then[0] = both(boss.prompt, lambda: boss.status("working"))

@@ -298,13 +298,20 @@ CLAUDE: list[tuple[str, Deed]] = [
     ),
     ("crew diff", tells_of_an_edit),
 ]
+QUESTION = "ok: What is HTTP status 418?"
+ASK: list[tuple[str, Deed]] = [
+    ('crew ask "What is HTTP status 418?"', says(QUESTION)),
+    ('crew ask "What is  HTTP status 418?"', says(QUESTION)),
+    ('crew status | crew ask --input /dev/stdin "Who of these needs me?"', says("ok: Who of")),
+    ("crew cache stats", says("3 asks", "1 hits, 2 misses")),
+]
 
 
 def test_with_claude_code(claude: Claude) -> None:
     claude.crew.env["PATH"] += f":{CREW.parent}"
     claude.crew.session = claude.root.name
     reader = Reader(claude.crew)
-    for command, deed in CLAUDE:
+    for command, deed in CLAUDE + ASK:
         deed(reader, command)
     claude.api.wait_for(
         lambda request: any("not on the main branch" in each for each in request.results),
@@ -317,7 +324,7 @@ def test_with_claude_code(claude: Claude) -> None:
 
 def test_every_command_is_known() -> None:
     lines = [COMMENT.sub("", line) for block in fenced("sh") for line in block.splitlines()]
-    assert lines == [command for command, _ in TOUR + INSTALL + CLAUDE + DEVELOP]
+    assert lines == [command for command, _ in TOUR + INSTALL + CLAUDE + ASK + DEVELOP]
     assert {language for language, _ in FENCE.findall(README)} == {"sh", "toml", "text"}
 
 

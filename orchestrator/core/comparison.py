@@ -3,14 +3,14 @@
 The deeds are not worked out a second time: the reducer is asked, and nothing of it is done.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, fields, is_dataclass
 from typing import Any, Literal
 
 from orchestrator.core.effects import Reply
 from orchestrator.core.events import UpRequested
 from orchestrator.core.reducer import reduce_safely
-from orchestrator.core.spec import AgentSpec, CliSpec, TeamSpec
+from orchestrator.core.spec import AgentSpec, CliSpec, TeamSpec, WarmSpec
 from orchestrator.core.state import SessionState, Status, World
 from orchestrator.core.values import value
 
@@ -70,6 +70,8 @@ class Comparison:
     state: SessionState
     root: Change | None
     layout: Change | None
+    # What is asked ahead.
+    warm: Change | None
     agents: tuple[Difference, ...]
     refused: str | None
 
@@ -77,7 +79,7 @@ class Comparison:
     def same(self) -> bool:
         """Whether what runs is what the blueprint says."""
         return self.state is SessionState.UP and not (
-            self.root or self.layout or any(agent.differs for agent in self.agents)
+            self.root or self.layout or self.warm or any(agent.differs for agent in self.agents)
         )
 
 
@@ -106,7 +108,12 @@ def compare(world: World, team: TeamSpec) -> Comparison:
             )
         )
     return Comparison(
-        state=world.state, root=root, layout=layout, agents=tuple(agents), refused=refused
+        state=world.state,
+        root=root,
+        layout=layout,
+        warm=_of_warm(before.warm, team.warm) if before else None,
+        agents=tuple(agents),
+        refused=refused,
     )
 
 
@@ -160,6 +167,15 @@ def _changed(key: str, old: object, new: object) -> Change | None:
 
 def _plain(item: object) -> object:
     return list(item) if isinstance(item, tuple) else item
+
+
+def _of_warm(old: Sequence[WarmSpec], new: Sequence[WarmSpec]) -> Change | None:
+    """By the prompts alone, where these tell."""
+    prompts = [[warm.prompt for warm in each] for each in (old, new)]
+    change = _changed("ask.warm", *prompts)
+    if change is None and tuple(old) != tuple(new):
+        return Change(key="ask.warm", kind="changed")
+    return change
 
 
 def _of_agent(old: AgentSpec, new: AgentSpec) -> Iterator[Change]:

@@ -11,8 +11,8 @@ from datetime import datetime
 from typing import Any, Literal, assert_never
 
 from orchestrator.core.spec import CliSpec
+from orchestrator.core.tokens import NONE, Tokens
 from orchestrator.core.turns import TurnLine
-from orchestrator.core.usage import NONE, Tokens
 from orchestrator.core.values import value
 
 Dialect = Literal["claude"]

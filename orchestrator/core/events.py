@@ -17,7 +17,8 @@ from typing import Literal
 
 from orchestrator.core.spec import AskKind, Reading, TeamSpec
 from orchestrator.core.state import Process, Source
-from orchestrator.core.usage import Mark, Tokens
+from orchestrator.core.tokens import Tokens
+from orchestrator.core.usage import Mark
 from orchestrator.core.values import value
 
 

@@ -6,9 +6,12 @@ JSON can be an argument. Values are put in once: braces inside a value are not l
 
 import re
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
-from orchestrator.core.spec import AgentSpec, CliSpec
 from orchestrator.errors import UserError
+
+if TYPE_CHECKING:
+    from orchestrator.core.spec import AgentSpec, CliSpec
 
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
@@ -53,7 +56,7 @@ def root_slug(root: str) -> str:
     return re.sub(r"[^A-Za-z0-9]", "-", root)
 
 
-def build_argv(cli: CliSpec, agent: AgentSpec, *, values: Values, resume: bool) -> list[str]:
+def build_argv(cli: "CliSpec", agent: "AgentSpec", *, values: Values, resume: bool) -> list[str]:
     """The command line of `agent`.
 
     A part with a placeholder that has no value is left out whole. What a blueprint gives
@@ -83,7 +86,7 @@ def build_argv(cli: CliSpec, agent: AgentSpec, *, values: Values, resume: bool) 
     return [argument for part in filled for argument in part] + list(agent.arguments)
 
 
-def build_environment(cli: CliSpec, agent: AgentSpec, *, values: Values) -> dict[str, str]:
+def build_environment(cli: "CliSpec", agent: "AgentSpec", *, values: Values) -> dict[str, str]:
     """What is added to an agent's environment: its definition's, and over it its own.
 
     A variable of the definition with a placeholder that has no value is left out.
@@ -97,7 +100,7 @@ def build_environment(cli: CliSpec, agent: AgentSpec, *, values: Values) -> dict
     return {**of_cli, **agent.env}
 
 
-def taken(cli: CliSpec) -> frozenset[str]:
+def taken(cli: "CliSpec") -> frozenset[str]:
     """The placeholders that the launch of `cli` uses: what else is given to it has no effect."""
     launch = cli.launch
     texts = (
@@ -114,7 +117,7 @@ def taken(cli: CliSpec) -> frozenset[str]:
     return frozenset(name for text in texts for name in placeholders(text))
 
 
-def templates(cli: CliSpec) -> Iterator[tuple[tuple[str | int, ...], str, frozenset[str]]]:
+def templates(cli: "CliSpec") -> Iterator[tuple[tuple[str | int, ...], str, frozenset[str]]]:
     """Each text of a definition that is filled: where it is, itself, the names it may use."""
     launch = cli.launch
     for key in ("command", "fresh", "resume", "role", "model", "mode", "settings", "mcp"):
@@ -130,7 +133,7 @@ def templates(cli: CliSpec) -> Iterator[tuple[tuple[str | int, ...], str, frozen
         yield ("transcript", "path"), cli.transcript.path, KNOWN
 
 
-def _with_agent(cli: CliSpec, agent: AgentSpec, values: Values) -> Values:
+def _with_agent(cli: "CliSpec", agent: "AgentSpec", values: Values) -> Values:
     known: dict[str, str | None] = {
         "name": agent.name,
         "role_prompt": agent.role_prompt,

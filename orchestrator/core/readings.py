@@ -22,8 +22,6 @@ STATUS_OF = {
     "blocked": Status.BLOCKED,
     "limited": Status.LIMITED,
 }
-# Seconds by which the hook of a turn's beginning may be older than the status file's word of it.
-HOOK_BEFORE = 0.1
 # The first line of a message that came through us.
 FRAME = re.compile(r"\[crew message (\d+) from ([\w-]+)\]")
 WAITING_FOR: Mapping[str, AskKind] = {
@@ -42,6 +40,10 @@ class Reading:
     ask: Ask | None = None
     flags: frozenset[Flag] = frozenset()
     limited_until: float | None = None
+
+
+# Of a turn that was ended by a person.
+CUT = Reading(status=Status.READY, flags=frozenset({Flag.INTERRUPTED}), detail="interrupted")
 
 
 # -- hooks -----------------------------------------------------------------------------------------
@@ -127,15 +129,15 @@ def of_status_file(agent: Agent, event: StatusFileSeen) -> Reading:
         return Reading(status=status, ask=ask, detail=asks(ask))
     if status is Status.LIMITED:
         return Reading(status=status, limited_until=event.until, detail="rate limit")
-    heard = agent.said.get("hook")
-    hooks_work = heard is not None and heard.at >= agent.turn_began - HOOK_BEFORE
+    # Since the turn before was over: that of its beginning may be older than the file's word of it.
+    hooks_work = agent.heard > agent.turn_after
     if status is Status.READY and (agent.status is Status.STARTING or in_first_run(agent)):
         return Reading(status=status, detail=_last_words(agent))
     if status is Status.READY and agent.status in (Status.WORKING, Status.BLOCKED) and hooks_work:
         # A turn that ends by itself says so with a Stop hook, just before or after this; an
         # interrupted one says nothing else. But where no hook told of the turn at all, none can
         # tell of its end.
-        return Reading(status=status, flags=frozenset({Flag.INTERRUPTED}), detail="interrupted")
+        return CUT
     if status is Status.WORKING and agent.status is Status.BLOCKED:
         return _after_answer(agent)
     if status is Status.WORKING and agent.status is not Status.WORKING:

@@ -405,6 +405,8 @@ def _deadline(step: Step, event: DeadlinePassed) -> None:
             outbox.receipt_due(step, event, int(who))
         case "held" | "ending":
             outbox.pump(step, event, who)
+        case "outvoted":
+            reports.outvoted(step, event, who)
         case "server":
             agents.launch_waiting(step, event)
         case "finish":

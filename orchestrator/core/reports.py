@@ -5,6 +5,7 @@ repeated one changes nothing that is newer. Two things stand above that: a run's
 its process, and detail of the same state (which tool, which options) is always welcome.
 """
 
+import math
 from dataclasses import replace
 
 from orchestrator.core import agents, outbox, readings
@@ -12,14 +13,15 @@ from orchestrator.core.answers import shows
 from orchestrator.core.effects import GiveAnswer, LookAtScreen
 from orchestrator.core.events import (
     AnyEvent,
+    DeadlinePassed,
     HookReceived,
     ScreenSeen,
     StatusFileSeen,
     TranscriptSeen,
 )
 from orchestrator.core.lifecycle import AT_WORK, REPORTING, become
-from orchestrator.core.readings import Reading, is_informed, one_line
-from orchestrator.core.state import Agent, Flag, Said, Source, Status
+from orchestrator.core.readings import CUT, Reading, is_informed, one_line
+from orchestrator.core.state import Agent, Doing, Evidence, Flag, Said, Source, Status
 from orchestrator.core.step import Step
 
 Report = HookReceived | StatusFileSeen | TranscriptSeen | ScreenSeen
@@ -29,6 +31,11 @@ IN_TURN = frozenset({Status.WORKING, Status.BLOCKED, Status.LIMITED})
 # Seconds by which the hook of a request may be older than what tells of another state, on a busy
 # machine.
 ASKED_BEFORE = 1.0
+# Seconds after which a turn that only hooks tell of is none, where the status file said last that
+# there is none: a hook may be written after the end of its turn. Most files follow in 0.1 s.
+OUTVOTED = 2.0
+# What a status file may know nothing of.
+APART = frozenset({Doing.BACKGROUND, Doing.COMPACTING})
 # The request of an answer that nobody but the blueprint asked for.
 TRUST = "trust:"
 
@@ -53,8 +60,10 @@ def received(step: Step, event: Report) -> None:
             agent = _fill_in(agent, event)
         case TranscriptSeen():
             reading, said = None, event.last_words or readings.A_PROMPT
+    if event.source == "hook" and reading is not None and reading.status in IN_TURN:
+        agent = replace(agent, heard=max(agent.heard, event.at))
     before = agent.status
-    agent = step.put(_parting(_note(agent, event, said), event))
+    agent = step.put(_parting(_prompted(_note(agent, event, said), event), event))
     if reading is not None:
         _apply(step, event, agent, reading)
         _trust(step, event.agent)
@@ -83,7 +92,7 @@ def _apply(step: Step, event: AnyEvent, agent: Agent, reading: Reading) -> None:
     goes_on = reading.status is Status.WORKING and event.source == "hook"
     if goes_on and _stands_open(step, agent, event):
         return
-    before = agent.status
+    former, before = agent, agent.status
     same = reading.status is before
     detail = reading.detail
     if detail is None:
@@ -115,8 +124,10 @@ def _apply(step: Step, event: AnyEvent, agent: Agent, reading: Reading) -> None:
     if asked != agent.first_asked:
         agent = step.put(replace(agent, first_asked=asked))
     if agent.status in IN_TURN:
-        began = agent.turn_began if before in IN_TURN else event.at
-        agent = step.put(replace(agent, worked=event.mono, turn_began=began))
+        if before not in IN_TURN:
+            agent = replace(agent, turn_began=event.at, turn_after=former.since)
+        agent = step.put(replace(agent, worked=event.mono))
+    _wait_for_file(step, event, former)
     until = reading.limited_until
     wait = None if until is None else event.mono + max(0.0, until - event.at)
     step.deadline(f"limit:{agent.name}", wait)
@@ -144,18 +155,61 @@ def _is_first(agent: Agent, event: AnyEvent) -> bool:
     )
 
 
+def _wait_for_file(step: Step, event: AnyEvent, former: Agent) -> None:
+    """Give the status file a time in which to tell of the turn that a hook has told of.
+
+    Only if it told of the end of the turn before: one that has missed that is not kept up.
+    """
+    agent, key = step.world.agents[former.name], f"outvoted:{former.name}"
+    by_hook = agent.status is Status.WORKING and event.source == "hook"
+    if not by_hook or agent.doing in APART:
+        step.deadline(key, None)
+    elif key not in step.world.deadlines and _told_end(step, former):
+        # One that was written while no supervisor ran counts from when there was one.
+        late = max(0.0, step.world.supervisor_since - event.at)
+        step.deadline(key, event.mono + late + OUTVOTED)
+
+
+def outvoted(step: Step, event: DeadlinePassed, name: str) -> None:
+    """The status file has told of no turn: the hook that did was of one that is over.
+
+    Its end had no Stop hook. What is newer than that late hook is still news; itself it is not.
+    """
+    agent = step.world.agents.get(name)
+    if agent is None or agent.status is not Status.WORKING or agent.evidence.source != "hook":
+        return
+    if agent.doing in APART or _filed(step, agent) != "ready":
+        return
+    at, mono = agent.said["status"].at, math.nextafter(agent.evidence.mono, math.inf)
+    agent = become(agent, Status.READY, event, flags=CUT.flags, detail=CUT.detail or "")
+    evidence = Evidence(kind="status_file_seen", source="status", at=at, mono=mono)
+    step.put(replace(agent, since=at, evidence=evidence))
+    outbox.turn_over(step, name)
+    outbox.pump(step, event, name)
+
+
+def _told_end(step: Step, agent: Agent) -> bool:
+    """Whether its status file has told of the end of its turn, and of none since."""
+    return _filed(step, agent) == "ready" and agent.said["status"].at >= agent.turn_began
+
+
+def _filed(step: Step, agent: Agent) -> str | None:
+    """What its status file said last, in our words."""
+    said, team = agent.said.get("status"), step.world.team
+    file = team.clis[agent.spec.cli].status_file if team is not None else None
+    return file.states.get(said.text) if said is not None and file is not None else None
+
+
 def _stands_open(step: Step, agent: Agent, event: AnyEvent) -> bool:
     """Whether its dialog is open, as the status file says, or is just about to.
 
     Beside that of a sub-agent, or of one tool of several, everything else goes on, and its hooks
     tell so.
     """
-    said, team = agent.said.get("status"), step.world.team
-    file = team.clis[agent.spec.cli].status_file if team is not None else None
-    if agent.status is not Status.BLOCKED or said is None or file is None:
+    if agent.status is not Status.BLOCKED or "status" not in agent.said:
         return False
     just_asked = event.mono < agent.evidence.mono + ASKED_BEFORE
-    return just_asked or file.states.get(said.text) == "blocked"
+    return just_asked or _filed(step, agent) == "blocked"
 
 
 def _look_for_options(step: Step, agent: Agent) -> None:
@@ -253,6 +307,14 @@ def _note(agent: Agent, event: Report, said: str) -> Agent:
     return replace(agent, said={**agent.said, source: Said(text=one_line(said), at=event.at)})
 
 
+def _prompted(agent: Agent, event: Report) -> Agent:
+    """Remember the beginning of the newest prompt: its hook or its transcript tells it first."""
+    prompts = _prompts(event)
+    if not prompts or event.at < agent.prompted:
+        return agent
+    return replace(agent, prompt=prompts[-1][:PROMPT], prompted=event.at)
+
+
 def _parting(agent: Agent, event: Report) -> Agent:
     """The hook of a conversation's end may be read after the death that it told of."""
     if not isinstance(event, HookReceived) or event.hook != "SessionEnd":
@@ -276,8 +338,7 @@ def _identity(agent: Agent, event: HookReceived) -> Agent:
     if event.subagent:
         return agent
     if event.hook == "UserPromptSubmit":
-        prompt = (event.text or "")[:PROMPT]
-        agent = replace(agent, turns=agent.turns + 1, prompt=prompt)
+        agent = replace(agent, turns=agent.turns + 1)
     # The end of the old conversation may be read after the start of the new one.
     if event.hook == "SessionEnd":
         return agent

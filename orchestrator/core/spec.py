@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import field
 from typing import Any, Literal
 
+from orchestrator.core.asks import AskSpec
 from orchestrator.core.values import value
 
 Layout = Literal["windows", "tiled", "main"]
@@ -164,6 +165,7 @@ class CliSpec:
     screen: ScreenSpec
     keys: KeysSpec
     prices: PricesSpec | None = None
+    ask: AskSpec | None = None
 
 
 @value
@@ -203,6 +205,22 @@ class AgentSpec:
 
 
 @value
+class WarmSpec:
+    """A question that is answered ahead, as `crew ask` would put it in the team's root.
+
+    `input`: files that are part of it, relative to the root. It is asked again when one of them
+    changes; with `context`, after each commit.
+    """
+
+    prompt: str
+    cli: str = "claude"
+    model: str = ""
+    system: str = ""
+    input: tuple[str, ...] = ()
+    context: Literal["git"] | None = None
+
+
+@value
 class TeamSpec:
     """A resolved blueprint: everything absolute, nothing left to look up."""
 
@@ -216,3 +234,4 @@ class TeamSpec:
     clis: Mapping[str, CliSpec]
     # The files this was made from: an edit of one is noticed while the session runs.
     files: tuple[str, ...] = ()
+    warm: tuple[WarmSpec, ...] = ()

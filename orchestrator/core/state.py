@@ -168,14 +168,18 @@ class Agent:
     waiting_for: tuple[str, ...] = ()
     # Prompts that the conversation has taken: if any, a fresh start has lost something.
     turns: int = 0
-    # The beginning of the newest of them.
+    # The beginning of the newest of them, and the wall clock at which it was told.
     prompt: str = ""
+    prompted: float = 0.0
     # Messages that its hook told of, and its transcript has not: they can be lost yet.
     unwritten: tuple["Message", ...] = ()
-    # Wall clock at which the turn that is going on, or was last, began to be reported, and
-    # monotonic time of the newest report of it.
+    # Wall clock at which the turn that is going on, or was last, began to be reported, and since
+    # when there had been none; monotonic time of the newest report of it.
     turn_began: float = 0.0
+    turn_after: float = 0.0
     worked: float = 0.0
+    # Wall clock of the newest hook that told of a turn.
+    heard: float = 0.0
     # A turn was going on when the process ended: `resume_prompt` is due after the resume.
     cut: bool = False
     limited_until: float | None = None

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import field, replace
 
 from orchestrator.core.spec import PriceSpec, PricesSpec
+from orchestrator.core.tokens import NONE, Tokens
 from orchestrator.core.values import value
 
 # Files and conversations remembered, the newest of each.
@@ -24,41 +25,7 @@ MILLION = 1_000_000
 SUFFIXES = (re.compile(r"\[[^\]]*\]$"), re.compile(r"[-@]\d{8}$"))
 
 
-@value
-class Tokens:
-    input: int = 0
-    output: int = 0
-    cache_write: int = 0
-    cache_read: int = 0
-
-    def __add__(self, other: "Tokens") -> "Tokens":
-        return Tokens(
-            input=self.input + other.input,
-            output=self.output + other.output,
-            cache_write=self.cache_write + other.cache_write,
-            cache_read=self.cache_read + other.cache_read,
-        )
-
-    def __sub__(self, other: "Tokens") -> "Tokens":
-        return Tokens(
-            input=self.input - other.input,
-            output=self.output - other.output,
-            cache_write=self.cache_write - other.cache_write,
-            cache_read=self.cache_read - other.cache_read,
-        )
-
-    def most(self, other: "Tokens") -> "Tokens":
-        """The larger of each."""
-        return Tokens(
-            input=max(self.input, other.input),
-            output=max(self.output, other.output),
-            cache_write=max(self.cache_write, other.cache_write),
-            cache_read=max(self.cache_read, other.cache_read),
-        )
-
-
 ByModel = Mapping[str, Tokens]
-NONE = Tokens()
 
 
 @value

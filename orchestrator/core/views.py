@@ -13,7 +13,8 @@ from orchestrator.core.state import (
     Status,
     World,
 )
-from orchestrator.core.usage import Tokens, total
+from orchestrator.core.tokens import Tokens
+from orchestrator.core.usage import total
 
 View = dict[str, Any]
 
@@ -29,6 +30,18 @@ HEALTH: View = {
     "tmux": None,
     "loop": None,
     "sources": {"files": None, "screens": None, "tmux": None},
+}
+
+# How CLIs are asked from within the session when nobody has asked yet: `done` is all that ended,
+# `hits` came from disk, `joined` from another's run; `saved_usd` is what both did not cost.
+ASKS: View = {
+    "running": 0,
+    "waiting": 0,
+    "done": 0,
+    "hits": 0,
+    "joined": 0,
+    "failed": 0,
+    "saved_usd": 0.0,
 }
 
 GLYPHS: Mapping[Status, str] = {
@@ -173,7 +186,12 @@ def session_view(world: World) -> View:
     }
 
 
-def view(world: World, health: View | None = None, samples: View | None = None) -> View:
+def view(
+    world: World,
+    health: View | None = None,
+    samples: View | None = None,
+    asks: View | None = None,
+) -> View:
     """The whole session. `samples`: by agent, what its process tree uses."""
     return {
         **session_view(world),
@@ -181,13 +199,20 @@ def view(world: World, health: View | None = None, samples: View | None = None) 
         "agents": [agent_view(world, agent) for agent in world.agents.values()],
         "samples": samples or {},
         "health": health or HEALTH,
+        "asks": asks or ASKS,
     }
 
 
-def change(old: World, new: World, health: View | None = None, samples: View | None = None) -> View:
+def change(
+    old: World,
+    new: World,
+    health: View | None = None,
+    samples: View | None = None,
+    asks: View | None = None,
+) -> View:
     """What is different in `new`: agents that changed, names that are gone, session fields.
 
-    `health` and `samples` are given where they changed, and told whole.
+    `health`, `samples` and `asks` are given where they changed, and told whole.
     """
     part: View = {}
     before, after = session_view(old), session_view(new)
@@ -210,6 +235,8 @@ def change(old: World, new: World, health: View | None = None, samples: View | N
         part["health"] = health
     if samples is not None:
         part["samples"] = samples
+    if asks is not None:
+        part["asks"] = asks
     return part
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
+from textual import events
 from textual.app import ComposeResult
 from textual.containers import Container
 from textual.message import Message
@@ -106,7 +107,7 @@ class Board(Themed[None]):
         self._start(partial(self.link.run, self._hear), group="link")
         self._paint()
 
-    def on_resize(self) -> None:
+    def on_resize(self, _: events.Resize) -> None:
         self.call_after_refresh(self._pace.now)
 
     def _start(self, work: Callable[[], Coroutine[None, None, None]], group: str) -> None:

@@ -18,6 +18,7 @@ from textual import constants
 from textual._xterm_parser import XTermParser
 from textual.app import App
 from textual.drivers.linux_driver import LinuxDriver
+from textual.geometry import Size
 from textual.message import Message
 
 # Bytes that are read at a time.
@@ -54,6 +55,13 @@ class TerminalDriver(LinuxDriver):
     def stop_application_mode(self) -> None:
         self._is_on = False
         super().stop_application_mode()
+
+    def measured(self) -> Size | None:
+        """The terminal's size now; None if that cannot be told."""
+        try:
+            return Size(*os.get_terminal_size(self.fileno))
+        except OSError:
+            return None
 
     def _sigcont_application(self, *_: object) -> None:
         """Not here, in the midst of whatever runs, which may hold the lock of what is drawn."""

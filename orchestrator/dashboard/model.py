@@ -118,6 +118,7 @@ def header(view: View | None, trouble: str | None, columns: int) -> Line:
         (f"{len(agents)} agent{'s' * (len(agents) != 1)}", ""),
         (f"{busy} working" if busy else "", "busy"),
         (f"{count(used)} tokens" if used else "", ""),
+        (asked(view.get("asks") or {}), ""),
     ]
     right = _supervisor(view, trouble)
     room = columns - line_width(right) - 1
@@ -125,6 +126,18 @@ def header(view: View | None, trouble: str | None, columns: int) -> Line:
     while len(parts) > 2 and line_width(joined(parts)) > room:
         parts.pop()
     return spread(joined(parts), right, columns)
+
+
+def asked(asks: View) -> str:
+    """How CLIs are asked from within the session, in a few words; nothing if they are not."""
+    done, hits = asks.get("done") or 0, asks.get("hits") or 0
+    now = {what: asks.get(what) or 0 for what in ("running", "waiting")}
+    if not done and not any(now.values()):
+        return ""
+    told = [f"asks {count(done)}"] if done else ["asks"]
+    told += [f"{100 * hits // done} % from disk"] if done else []
+    told += [f"{number} {what}" for what, number in now.items() if number]
+    return ", ".join(told)
 
 
 def _supervisor(view: View, trouble: str | None) -> Line:

@@ -5,6 +5,7 @@ import signal
 from collections.abc import Sequence
 from typing import Generic, TypeVar
 
+from textual import events
 from textual.app import App
 from textual.color import Color
 
@@ -35,6 +36,8 @@ TINTS = {
 }
 # How text is made readable: in steps of lightness, at most so many.
 _STEP, _STEPS = 0.03, 25
+# Seconds after a change of size in which another one, or the same one told too early, is over.
+SETTLED = 0.3
 
 
 class Themed(App[Result], Generic[Result]):
@@ -51,6 +54,16 @@ class Themed(App[Result], Generic[Result]):
         if not self.is_headless:
             for number in (signal.SIGTERM, signal.SIGHUP):
                 asyncio.get_running_loop().add_signal_handler(number, self.exit)
+
+    def on_resize(self, _: events.Resize) -> None:
+        """What was told of the terminal's size is a hint: it may have another one by now."""
+        if not self.is_headless:
+            self.set_timer(SETTLED, self._look_at_size)
+
+    def _look_at_size(self) -> None:
+        size = self._driver.measured() if isinstance(self._driver, TerminalDriver) else None
+        if size is not None and size != self.size:
+            self.post_message(events.Resize(size, size))
 
     @property
     def fault(self) -> Exception | None:

@@ -19,6 +19,7 @@ class Publisher:
         self.world = world
         self.health: View = dict(views.HEALTH)
         self.samples: View = {}
+        self.asks: View = views.ASKS
         self.committed = 0
         self._ended = False
         self._wake = asyncio.Event()
@@ -41,6 +42,12 @@ class Publisher:
             self.samples = samples
             self._ring()
 
+    def count(self, asks: View) -> None:
+        """Change what is said of how CLIs are asked (`views.ASKS`)."""
+        if asks != self.asks:
+            self.asks = asks
+            self._ring()
+
     def end(self) -> None:
         """Nothing more will come: each subscriber is told what is left, and done."""
         self._ended = True
@@ -60,13 +67,16 @@ class Publisher:
         """Return at the next change of anything."""
         await self._wake.wait()
 
+    def _all(self) -> tuple[World, View, View, View]:
+        return self.world, self.health, self.samples, self.asks
+
     async def watch(self) -> AsyncGenerator[dict[str, View], None]:
         """The whole view once, then each change, until `end`."""
-        world, health, samples = self.world, self.health, self.samples
-        yield {"view": views.view(world, health, samples)}
+        told = world, health, samples, asks = self._all()
+        yield {"view": views.view(*told)}
         while True:
             wake = self._wake
-            if self.world is world and self.health is health and self.samples is samples:
+            if all(new is old for new, old in zip(self._all(), told, strict=True)):
                 if self._ended:
                     return
                 await wake.wait()
@@ -76,7 +86,8 @@ class Publisher:
                 self.world,
                 self.health if self.health != health else None,
                 self.samples if self.samples != samples else None,
+                self.asks if self.asks != asks else None,
             )
-            world, health, samples = self.world, self.health, self.samples
+            told = world, health, samples, asks = self._all()
             if part:
                 yield {"change": part}

@@ -25,6 +25,7 @@ from orchestrator.sources.watches import Watches
 
 # Bytes of a file that a person edits; a larger one counts as unchanged.
 EDITABLE = 4 * 1024 * 1024
+EditKind = Literal["team", "input"]
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -39,9 +40,10 @@ class Look:
 
 @value
 class Edit:
-    """Token: this file of the team may have been edited."""
+    """Token: this file of the team, or one that a question is about, may have been edited."""
 
     path: Path
+    what: EditKind = "team"
 
 
 Token = Look | Edit
@@ -72,7 +74,7 @@ class Work:
     retried: set[Token] = field(default_factory=set)
     # None: no longer.
     follow: dict[str, Follow | None] = field(default_factory=dict)
-    edits: tuple[Path, ...] | None = None
+    edits: dict[EditKind, tuple[Path, ...]] = field(default_factory=dict)
     consumed: list[str] = field(default_factory=list)
 
 
@@ -83,6 +85,8 @@ class Seen:
     events: list[tuple[Token, AnyEvent]] = field(default_factory=list)
     again: set[Token] = field(default_factory=set)
     unfinished: set[Token] = field(default_factory=set)
+    # What questions are about that is edited now.
+    inputs: list[Path] = field(default_factory=list)
     # Not watched: to be looked at by the clock.
     slow: frozenset[Token] = frozenset()
     # What there was a reason to look at, beside a full look.
@@ -100,7 +104,7 @@ class Desk:
         # Kept when the agent is not followed any more: what is read may not be committed yet.
         self._conversations: dict[str, Conversations] = {}
         # The digest of each watched file when it was last there.
-        self._edits: dict[Path, bytes | None] = {}
+        self._edits: dict[Edit, bytes | None] = {}
         self._slow: frozenset[Token] = frozenset()
 
     def close(self) -> None:
@@ -114,9 +118,11 @@ class Desk:
             look.add(SPOOL)
         for agent, follow in work.follow.items():
             look |= self._follow(agent, follow)
-        if work.edits is not None:
+        for what, paths in work.edits.items():
             known = self._edits
-            self._edits = {p: known[p] if p in known else _digest(p) for p in work.edits}
+            self._edits = {edit: digest for edit, digest in known.items() if edit.what != what}
+            for edit in (Edit(path=path, what=what) for path in paths):
+                self._edits[edit] = known[edit] if edit in known else _digest(edit.path)
         expected = set(look)
         if work.settle or work.everything:
             settled = self._watches.settle(self._files(), {self.spool.new: SPOOL})
@@ -177,9 +183,9 @@ class Desk:
         for name, conversations in self._conversations.items():
             if conversations.path is not None:
                 files.append((conversations.path, Look(what="transcript", agent=name)))
-        for path in self._edits:
-            edit = Edit(path=path)
-            files += [(place, edit) for place in {path, Path(os.path.realpath(path))}]
+        for edit in self._edits:
+            places = {edit.path, Path(os.path.realpath(edit.path))}
+            files += [(place, edit) for place in places]
         return files
 
     def _read(self, look: set[Token], seen: Seen) -> None:
@@ -221,15 +227,17 @@ class Desk:
         """Say what has another content now. One that is away is being replaced."""
         changed = []
         for token in tokens:
-            digest = _digest(token.path) if token.path in self._edits else None
-            if digest is not None and digest != self._edits[token.path]:
-                self._edits[token.path] = digest
+            digest = _digest(token.path) if token in self._edits else None
+            if digest is not None and digest != self._edits[token]:
+                self._edits[token] = digest
                 changed.append(token)
-        if changed:
+        seen.inputs = [token.path for token in changed if token.what == "input"]
+        team = [token for token in changed if token.what == "team"]
+        if team:
             at, mono = stamp_of(time.time())
-            files = tuple(sorted(str(token.path) for token in changed))
+            files = tuple(sorted(str(token.path) for token in team))
             event = FilesEdited(at=at, mono=mono, source="crew", files=files)
-            seen.events.append((changed[0], event))
+            seen.events.append((team[0], event))
 
 
 def _is_of_sub_agent(hook: HookReceived | StatusLineSeen) -> bool:

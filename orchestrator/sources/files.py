@@ -14,22 +14,22 @@ import contextlib
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from orchestrator.core.events import AnyEvent
 from orchestrator.core.spec import CliSpec
 from orchestrator.core.state import Process, Source
 from orchestrator.core.usage import Usage
-from orchestrator.sources.desk import SPOOL, Desk, Edit, Follow, Look, Seen, Token, Work
+from orchestrator.sources.desk import SPOOL, Desk, Edit, EditKind, Follow, Look, Seen, Token, Work
 from orchestrator.sources.watches import Settle, Watches
 
 log = logging.getLogger(__name__)
 
 # Seconds. A status file that did not parse is being written; it takes less than a millisecond.
 UNFINISHED = 0.02
-# An editor writes a file in several steps.
-EDITED = 0.1
+# An editor writes a file in several steps. A question about it costs more than a remark.
+EDITED: Mapping[EditKind, float] = {"team": 0.1, "input": 0.5}
 # Between two looks at a directory that cannot be watched.
 SLOW = 1.0
 # How late a notification may come before what a full look found counts as not told.
@@ -63,6 +63,7 @@ class Files:
         self._tell = report
         self._doubt = doubt
         self._said: set[str] = set()
+        self._edited: Callable[[Collection[Path]], None] = lambda _: None
         self._watches = Watches[Token](self._told, self._overflowed, self._report)
         self._desk = Desk(spool, self._watches, self._report)
         self._work = Work()
@@ -147,7 +148,15 @@ class Files:
 
     def watch_edits(self, files: Iterable[Path | str]) -> None:
         """Tell when the content of one of these, and no others, becomes another."""
-        self._work.edits = tuple(Path(file) for file in files)
+        self._work.edits["team"] = tuple(Path(file) for file in files)
+        self._ask(settle=True)
+
+    def watch_inputs(
+        self, files: Iterable[Path], edited: Callable[[Collection[Path]], None]
+    ) -> None:
+        """Call `edited` when the content of some of these, and of no others, becomes another."""
+        self._edited = edited
+        self._work.edits["input"] = tuple(files)
         self._ask(settle=True)
 
     def consumed(self, keys: Iterable[str | None]) -> None:
@@ -201,7 +210,7 @@ class Files:
                 case Settle():
                     self._ask(settle=True)
                 case Edit():
-                    self._later(EDITED, token, [token])
+                    self._later(EDITED[token.what], token, [token])
                 case Look():
                     self._ask(look=[token])
 
@@ -275,6 +284,8 @@ class Files:
         """Post what was seen, as it happened, and look again where more is due."""
         if seen.events:
             self._post(sorted((event for _, event in seen.events), key=lambda e: e.mono))
+        if seen.inputs:
+            self._edited(seen.inputs)
         if seen.again:
             self._ask(look=seen.again)
         for token in seen.unfinished:

@@ -17,7 +17,8 @@ from pathlib import Path
 
 from orchestrator.core.dialects import Dialect, TranscriptLine, read_transcript_line
 from orchestrator.core.events import TranscriptSeen
-from orchestrator.core.usage import NONE, Answer, Mark, Tokens
+from orchestrator.core.tokens import NONE, Tokens
+from orchestrator.core.usage import Answer, Mark
 from orchestrator.sources.reading import open_plain, stamp_of
 
 # Bytes, the last ones, that are read of a file that was never counted.

@@ -149,6 +149,7 @@ def _as_json(found: "Comparison", trusted: bool) -> dict[str, Any]:
         "trusted": trusted,
         "root": _change_json(found.root) if found.root else None,
         "layout": _change_json(found.layout) if found.layout else None,
+        "warm": _change_json(found.warm) if found.warm else None,
         "agents": [
             {
                 "name": agent.name,
@@ -190,6 +191,7 @@ def _lines(
         yield from ((f"      {_change_text(change)}", True) for change in agent.changes)
     for change, remark in (
         (found.layout, "for panes that are opened from then on"),
+        (found.warm, ""),
         (found.root, ""),
     ):
         if change:

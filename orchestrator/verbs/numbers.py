@@ -28,3 +28,18 @@ def seconds(value: str) -> float:
     except ValueError:
         pass
     raise click.BadParameter(f"should be a number of seconds, more than 0, not {value!r}")
+
+
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+
+
+def age(value: str) -> float:
+    """The type of an option that is an age, in seconds or with a unit: 90, 10m, 2h, 7d, 1w."""
+    number = value.rstrip("smhdw")
+    try:
+        seconds = float(number) * _UNITS[value[len(number) :]]
+        if 0 <= seconds < math.inf:
+            return seconds
+    except (ValueError, KeyError):
+        pass
+    raise click.BadParameter(f"should be an age such as 90, 10m, 2h or 7d, not {value!r}")

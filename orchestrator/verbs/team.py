@@ -66,6 +66,10 @@ def _end(paths: SessionPaths) -> tuple[list[str] | None, list[str]]:
             return ending, up
         # The supervisor ended before it was done: the next one goes on with it.
         with Client.connect(paths, start=True) as client:
+            if client.request("status")["view"]["state"] != "down":
+                raise CrewError(
+                    f"session {paths.name} was ended, and somebody has started it again meanwhile"
+                )
             _order(client)
     raise CrewError(f"session {paths.name} could not be ended: see {paths.log}")
 

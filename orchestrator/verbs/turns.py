@@ -22,7 +22,7 @@ from orchestrator.verbs.lines import Lines
 from orchestrator.verbs.recorded import follow_while_up
 
 # Seconds. What is told in two ways is told within so much of each other: the end of a turn and
-# its last words, an interruption and the Stop hook by which it was none.
+# its last words, an interruption and the Stop hook by which it was none, a death and its status.
 SETTLED = 2.0
 # An agent that is ready, and of whose turn nothing was heard for so long, is in none.
 QUIET = 30.0
@@ -163,8 +163,13 @@ class Answer:
         if agent["run"] != self._run:
             return self._gone("was started again")
         if agent["status"] not in PRESENT:
+            awaited = agent["status"] == "exited" and agent["exit"] is None
+            if awaited and not settled and turn.ended is None:
+                if changed or self._due is None:
+                    self._due = time.monotonic() + SETTLED
+                return False
             what = ABSENT.get(agent["status"], "was stopped")
-            detail = _line(agent["exit"] or agent["detail"] or "")
+            detail = "" if awaited else _line(agent["exit"] or agent["detail"] or "")
             return self._gone(f"{what} ({detail})" if detail and what != "was stopped" else what)
         self.look(agent, settled=settled)
         if agent["status"] != "ready":

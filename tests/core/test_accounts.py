@@ -13,7 +13,8 @@ from orchestrator.core import events as ev
 from orchestrator.core.reducer import reduce
 from orchestrator.core.spec import PriceSpec, PricesSpec
 from orchestrator.core.state import Status
-from orchestrator.core.usage import Answer, Mark, Tokens
+from orchestrator.core.tokens import Tokens
+from orchestrator.core.usage import Answer, Mark
 from orchestrator.core.views import change, view
 from orchestrator.sinks.store import dump_world, load_event, load_world
 from tests.core.worlds import CLI, Play, agent_spec, any_event, running, team

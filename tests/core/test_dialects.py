@@ -23,7 +23,7 @@ from orchestrator.core.dialects import (
     read_hook,
     read_transcript_line,
 )
-from orchestrator.core.usage import Tokens
+from orchestrator.core.tokens import Tokens
 
 PAYLOADS = {
     p.stem: p.read_bytes() for p in (Path(__file__).parents[1] / "payloads/claude").glob("*.json")

@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.core.spec import PriceSpec, PricesSpec
+from orchestrator.core.tokens import Tokens
 from orchestrator.core.usage import (
     CONVERSATIONS,
     MARKS,
     Mark,
-    Tokens,
     Usage,
     cost_of,
     counted,

@@ -20,7 +20,8 @@ from orchestrator.core.spec import (
     TeamSpec,
 )
 from orchestrator.core.state import Process, empty_world
-from orchestrator.core.usage import Mark, Tokens
+from orchestrator.core.tokens import Tokens
+from orchestrator.core.usage import Mark
 
 BOOT = "boot-1"
 CLI = CliSpec(

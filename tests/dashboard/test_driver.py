@@ -20,6 +20,7 @@ from textual import events
 from textual._xterm_parser import XTermParser
 from textual.driver import Driver
 from textual.drivers.linux_driver import LinuxDriver
+from textual.geometry import Size
 
 from orchestrator import procfs
 from orchestrator.dashboard.driver import TerminalDriver
@@ -34,7 +35,8 @@ REST = 1.0
 
 
 class Listening(Themed[None]):
-    """Writes down what comes. `q` and Ctrl-C end it, `o` is out for a line, `f` draws a lot."""
+    """Writes down what comes. `q` and Ctrl-C end it, `o` is out for a line, `f` draws a lot, `w` is
+    told a size that is wrong."""
 
     CSS_PATH = str(ROOT / "orchestrator/dashboard/app.tcss")
     ENABLE_COMMAND_PALETTE = False
@@ -61,6 +63,9 @@ class Listening(Themed[None]):
                 self.write("floods")
                 for _ in range(100):
                     self._driver.write("\x1b[H" + "x" * 10_000)
+            case "w":
+                wrong = Size(61, 17)
+                self.post_message(events.Resize(wrong, wrong))
         self.write(f"key {event.key} {event.character!r}")
 
     def on_paste(self, event: events.Paste) -> None:
@@ -228,6 +233,13 @@ def test_the_mouse_and_the_size(terminal: Terminal) -> None:
     terminal.wait(lambda: terminal.came()[-1] == "size 61 17", "the new size")
     terminal.type(b"d")
     terminal.wait_for("key d 'd'")
+
+
+def test_a_size_that_was_told_too_early_is_looked_at_again(terminal: Terminal) -> None:
+    terminal.type(b"\x1b[<0;11;6M\x1b[<0;11;6m")
+    terminal.wait_for("mouse 10 5")
+    terminal.type(b"w")
+    terminal.wait(lambda: terminal.came()[-1] == f"size {COLUMNS} {ROWS}", "the right size again")
 
 
 def test_at_rest_nothing_runs(terminal: Terminal) -> None:

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.core.events import TranscriptSeen
-from orchestrator.core.usage import NONE, Tokens, Usage, counted, taken_up
+from orchestrator.core.tokens import NONE, Tokens
+from orchestrator.core.usage import Usage, counted, taken_up
 from orchestrator.sources import transcripts
 from orchestrator.sources.conversations import Conversations
 

@@ -16,7 +16,8 @@ import pytest
 
 from orchestrator.core.events import StatusFileSeen, TranscriptSeen
 from orchestrator.core.state import Process
-from orchestrator.core.usage import Tokens, Usage, total
+from orchestrator.core.tokens import Tokens
+from orchestrator.core.usage import Usage, total
 from orchestrator.sources.files import Files
 from orchestrator.sources.transcripts import CHUNK, FIRST, KNOWN, Transcript
 from tests.sources.test_files import CLI, Seen, make_spool, me, running, until

@@ -6,7 +6,8 @@ import subprocess
 from pathlib import Path
 
 from orchestrator.core.events import AnyEvent, StatusLineSeen, TranscriptSeen
-from orchestrator.core.usage import Tokens, Usage, counted, total
+from orchestrator.core.tokens import Tokens
+from orchestrator.core.usage import Usage, counted, total
 from orchestrator.locations import PACKAGE
 from orchestrator.sources.files import Files
 from tests.sources.test_conversations import answer, append, beside, prompt

@@ -1,0 +1,71 @@
+"""How long an answer waits for the hook that can take it."""
+
+import time
+from collections.abc import Sequence
+from typing import cast
+
+import pytest
+
+from orchestrator import answering
+from orchestrator.answering import COMES
+from orchestrator.asking import Asking
+from orchestrator.core.effects import GiveAnswer
+from orchestrator.core.state import Agent
+from orchestrator.definitions import read_definition
+from orchestrator.locations import PACKAGE
+from orchestrator.tmux.control import Control
+from tests.core.worlds import agent_spec, running
+
+CLAUDE = read_definition("claude", PACKAGE.parent / "agents/claude.toml")
+
+
+class Blank:
+    """A screen that shows nothing."""
+
+    async def snapshot(self, pane: str) -> Sequence[str]:
+        return []
+
+
+class Hooks:
+    """Hooks of which none comes; how long each was waited for."""
+
+    def __init__(self) -> None:
+        self.waited: list[float] = []
+
+    async def comes(self, agent: str, hook: str, within: float) -> bool:
+        self.waited.append(within)
+        return False
+
+
+def asking(*ages: float) -> Agent:
+    """An agent that asks: its requests came so many seconds ago."""
+    play = running(agent_spec("a"))
+    for age in ages:
+        play.now = time.time() - age - play.stamp(at=0.0)["at"]
+        play.hook("a", "PermissionRequest", tool="Bash", argument=f"ls {age}", key=f"k{age}")
+    return play.world.agents["a"]
+
+
+@pytest.mark.parametrize(
+    ("ages", "least", "most"),
+    [((0.0,), COMES - 0.2, COMES), ((60.0, 0.0), COMES - 0.2, COMES), ((60.0, 30.0), 0.0, 0.0)],
+    ids=["new", "new after an old one", "old"],
+)
+async def test_the_hook_of_the_newest_request_is_waited_for(
+    ages: tuple[float, ...], least: float, most: float
+) -> None:
+    agent, hooks = asking(*ages), Hooks()
+    assert agent.ask is not None
+    effect = GiveAnswer(
+        agent="a",
+        run=1,
+        pane="%1",
+        cli=CLAUDE,
+        ask=agent.ask,
+        choice="yes",
+        reason="because",
+        request="r",
+    )
+    await answering.give(cast(Control, Blank()), effect, cast(Asking, hooks), lambda: agent)
+    (within,) = hooks.waited
+    assert least <= within <= most
