@@ -169,6 +169,7 @@ def _wrong_prices(prices: PricesSpec) -> Iterator[Problem]:
 def _ask_templates(ask: AskSpec) -> Iterator[tuple[Location, str, frozenset[str]]]:
     """Each argument of `[ask]`: where it is, itself, the placeholders that it may use."""
     known = {"command": {"python", "package"}, "model": {"model"}, "system": {"system"}}
+    known["files"] = {"config"}
     for key, names in known.items():
         for index, text in enumerate(getattr(ask, key)):
             yield ("ask", key, index), text, frozenset(names)
@@ -183,6 +184,9 @@ def _wrong_in_ask(ask: AskSpec) -> Iterator[Problem]:
     if not 0 < ask.ttl < math.inf:
         yield ("ask", "ttl"), "should be more than 0 seconds"
     yield from wrong_variables(ask.env, ("ask", "env"))
+    for index, variable in enumerate(ask.variables):
+        if not _VARIABLE.fullmatch(variable):
+            yield ("ask", "variables", index), f"{variable!r} cannot be the name of a variable"
 
 
 def _is_date(text: str) -> bool:

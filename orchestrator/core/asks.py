@@ -14,7 +14,8 @@ class AskSpec:
     """How the CLI answers one question (`crew ask`): `command`, then each part that has a value.
 
     The prompt goes to its standard input. `ttl`: seconds for which an answer is given again.
-    Placeholders: {python} and {package} in the command, {model} and {system} in theirs.
+    Placeholders: {python} and {package} in the command, {model} and {system} in theirs, {config} in
+    `files`.
     """
 
     command: tuple[str, ...]
@@ -24,3 +25,6 @@ class AskSpec:
     dialect: Literal["claude"]
     ttl: float = 86_400.0
     env: Mapping[str, str]
+    # What its answers depend on besides: files that it takes in, and variables.
+    files: tuple[str, ...] = ()
+    variables: tuple[str, ...] = ()

@@ -7,11 +7,12 @@ they could run commands that nobody has trusted.
 """
 
 import dataclasses
+import hashlib
 import json
 import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,16 +25,20 @@ from orchestrator.sinks.cached import Cache
 
 # Seconds. A CLI says its version in less than one.
 VERSION_TIMEOUT: Final = 30.0
+# The keys of an [ask] table that are lists.
+LISTS: Final = ("command", "model", "system", "files", "variables")
 
 
 @value
 class Cli:
-    """A CLI that can be asked. `program` is its file; `version` what it says of itself."""
+    """A CLI that can be asked. `program` is its file; `version` what it says of itself;
+    `surroundings` what else its answers depend on, each with a digest."""
 
     name: str
     program: str
     version: str
     spec: AskSpec
+    surroundings: tuple[tuple[str, str], ...]
 
     def arguments(self, model: str, system: str) -> tuple[str, ...]:
         """The command line of one question, as it is defined; what is empty leaves its part out."""
@@ -52,7 +57,7 @@ def prepare(name: str, cache: Cache, environ: Mapping[str, str]) -> Cli:
     """
     check_name(name, "agent CLI")
     file = _definition(name)
-    spec, version_words = _table(name, file, cache)
+    spec, version_words, config = _table(name, file, cache)
     known = {"python": sys.executable, "package": str(PACKAGE)}
     spec = dataclasses.replace(spec, command=tuple(fill(word, known) for word in spec.command))
     command = spec.command[0]
@@ -63,7 +68,13 @@ def prepare(name: str, cache: Cache, environ: Mapping[str, str]) -> Cli:
             f"({file} names it)"
         )
     version = _version(program, version_words, cache, environ)
-    return Cli(name=name, program=program, version=version, spec=spec)
+    return Cli(
+        name=name,
+        program=program,
+        version=version,
+        spec=spec,
+        surroundings=tuple(_surroundings(spec, config, environ)),
+    )
 
 
 def identity(file: Path) -> str:
@@ -84,25 +95,47 @@ def _definition(name: str) -> Path:
     return find_definition(name, None)
 
 
-def _table(name: str, file: Path, cache: Cache) -> tuple[AskSpec, tuple[str, ...]]:
-    """The definition's `[ask]`, and the words that make the CLI say its version."""
+# The variable that names the directory of the CLI's own files, and where it is without that.
+Config = tuple[str | None, str | None]
+
+
+def _table(name: str, file: Path, cache: Cache) -> tuple[AskSpec, tuple[str, ...], Config]:
+    """The definition's `[ask]`, the words that make the CLI say its version, and its own files."""
     fact = f"definition {name}"
     known = cache.fact(fact, identity(file))
     if known is not None:
-        ask, version = json.loads(known)
-        return _spec(ask), tuple(version)
+        ask, version, config_env, config_dir = json.loads(known)
+        return _spec(ask), tuple(version), (config_env, config_dir)
     from orchestrator.definitions import read_definition
 
     cli = read_definition(name, file)
     if cli.ask is None:
         raise UserError(f"{name} cannot be asked: {file} has no [ask] table")
-    cache.learn(fact, identity(file), json.dumps([dataclasses.asdict(cli.ask), cli.launch.version]))
-    return cli.ask, cli.launch.version
+    kept = (dataclasses.asdict(cli.ask), cli.launch.version, cli.config_env, cli.config_dir)
+    cache.learn(fact, identity(file), json.dumps(kept))
+    return cli.ask, cli.launch.version, (cli.config_env, cli.config_dir)
+
+
+def _surroundings(
+    spec: AskSpec, config: Config, environ: Mapping[str, str]
+) -> Iterator[tuple[str, str]]:
+    """What an answer depends on besides the question: each by its name, with a digest."""
+    variable, default = config
+    directory = (variable and environ.get(variable)) or str(Path(default or "").expanduser())
+    for each in spec.files:
+        try:
+            content = Path(fill(each, {"config": directory})).read_bytes()
+        except OSError:
+            continue
+        yield f"file {each}", hashlib.sha256(content).hexdigest()
+    for each in spec.variables:
+        if each in environ:
+            yield f"variable {each}", hashlib.sha256(os.fsencode(environ[each])).hexdigest()
 
 
 def _spec(table: dict[str, Any]) -> AskSpec:
     """What `dataclasses.asdict` and JSON made a table of."""
-    lists: dict[str, Any] = {part: tuple(table[part]) for part in ("command", "model", "system")}
+    lists: dict[str, Any] = {part: tuple(table[part]) for part in LISTS}
     return AskSpec(**{**table, **lists})
 
 

@@ -168,9 +168,9 @@ def _run(
     directory = cache_root()
     arguments = cli.arguments(model, system)
     read = read_inputs(inputs, Path.cwd())
-    state: tuple[tuple[str, str], ...] = ()
+    state = cli.surroundings
     if context:
-        state = ((context, git_context(Path.cwd())), ("directory", str(Path.cwd())))
+        state = (*state, (context, git_context(Path.cwd())), ("directory", str(Path.cwd())))
     return Run(
         question=Question(
             cli=cli.name,

@@ -32,6 +32,8 @@ CREW = str(Path(sys.executable).with_name("crew"))
 SOURCE = Path(__file__).with_name("standin.py")
 DEFINITION = """
 name = "standin"
+config_env = "STANDIN"
+config_dir = "~/.standin"
 [launch]
 command = ["standin"]
 version = ["--version"]
@@ -40,6 +42,8 @@ command = ["standin", "-p"]
 model = ["--model", "{model}"]
 system = ["--system", "{system}"]
 dialect = "claude"
+files = ["{config}/rules.md"]
+variables = ["STANDIN_MODEL"]
 """
 FAKETIME = (
     "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1",
@@ -279,6 +283,19 @@ def test_what_makes_another_question(asker: Asker) -> None:
     file.write_text("one")
     assert asker.outcome(*base) == "hit"
     assert asker.outcome(*base, "--system", " be  brief") == "hit"
+
+
+def test_what_the_cli_takes_in_by_itself_makes_another_question(asker: Asker) -> None:
+    assert asker.outcome("why?") == "ran"
+    rules = asker.place / "rules.md"
+    rules.write_text("be brief")
+    assert asker.outcome("why?") == "ran"
+    asker.env["STANDIN_MODEL"] = "other"
+    assert asker.outcome("why?") == "ran"
+    assert asker.outcome("why?") == "hit"
+    rules.unlink()
+    del asker.env["STANDIN_MODEL"]
+    assert asker.outcome("why?") == "hit"
 
 
 def test_the_state_of_a_repository_is_part_of_the_question(asker: Asker) -> None:
