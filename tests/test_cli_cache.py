@@ -82,12 +82,14 @@ def test_stats_say_why_few_were_hits(store: DiskCache, monkeypatch: pytest.Monke
         at = now - (20 - day) * DAY * 1.5
         store.note(asked(1, "ran", at, reason="expired" if day else "new"))
         store.note(asked(100 + day, "ran", at, reason="new"))
+    monkeypatch.setenv("COLUMNS", "200")
     lines = crew("cache", "stats").out.splitlines()
-    assert lines[-4:] == [
+    assert lines[-5:] == [
         "the hit rate is below 20%. Of the misses",
         "   50% were asked once and never again: no setting answers those",
         "   48% had expired: to keep answers for 14d",
-        f"       ttl = 1209600 in {locations.ask_file()} would have made 18 more hits: 45%",
+        "       ttl = 1209600 would have made 18 more hits: 45%",
+        f"settings are in {locations.ask_file()}",
     ]
     told = json.loads(crew("cache", "stats", "--json").out)["advice"]
     assert [(one["reason"], one["misses"]) for one in told] == [("once", 20), ("expired", 19)]

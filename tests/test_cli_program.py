@@ -102,7 +102,7 @@ def test_every_sentence_says_it(place: Path) -> None:
     assert "bin/crew send" in typed("bin/crew", "help", "send").out.partition("Example:")[2]
     told = typed("bin/crew").out
     assert told.startswith("Usage: bin/crew ")
-    assert "`bin/crew restore` brings them back" in told
+    assert "`bin/crew help VERB` has an example" in told
     known("demo", "down")
     assert "    bin/crew restore " in typed("bin/crew", "status").out
     assert "`bin/crew restore demo`" in typed("bin/crew", "send", "boss", "hi").err

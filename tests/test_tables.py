@@ -31,7 +31,7 @@ WRONG: list[tuple[str, str]] = [
     ('nam = "t"\n' + ONE, "nam: there is no such key (did you mean 'name'?)"),
     (
         "zzz = 1\n" + ONE,
-        "zzz: there is no such key: known here are name, root, layout, defaults, agents",
+        "zzz: there is no such key: known here are name, root, layout, defaults, agents, ask",
     ),
     ('"a b\\u001b" = 1\n' + ONE, "'a b\\x1b': there is no such key: known here are name, root, "),
     (

@@ -68,6 +68,8 @@ def stats(as_json: bool) -> None:
         limit = f"below {settings.warn_below:.0%}"
         lines += ["", f"the hit rate is {limit}. Of the misses"]
         lines += [line for one in told for line in _advised(one)]
+        if any(one.setting for one in told):
+            lines.append(f"settings are in {locations.ask_file()}")
     say("\n".join(clip(line, columns()) for line in lines))
 
 
@@ -208,8 +210,8 @@ def _advised(one: "savings.Advice") -> list[str]:
     lines = [f"  {one.share:>4.0%} {one.said}"]
     if one.setting is not None and one.hit_rate is not None:
         lines.append(
-            f"       {one.setting} = {one.value:.0f} in {locations.ask_file()} would have made "
-            f"{one.hits:,} more hits: {one.hit_rate:.0%}"
+            f"       {one.setting} = {one.value:.0f} would have made {one.hits:,} more hits: "
+            f"{one.hit_rate:.0%}"
         )
     return lines
 
