@@ -71,15 +71,22 @@ def _dial(paths: SessionPaths, start: bool, environ: Mapping[str, str]) -> socke
         if not start:
             raise NotRunning(f"no supervisor runs for session {paths.name}")
         left = end - time.monotonic()
+        unreached = SupervisorError(
+            f"the supervisor of {paths.name} could not be reached within {START:.0f} s: "
+            f"see {paths.log}"
+        )
         if left <= 0:
-            raise SupervisorError(
-                f"the supervisor of {paths.name} could not be reached within {START:.0f} s: "
-                f"see {paths.log}"
-            )
+            raise unreached
         if time.monotonic() < held:
             time.sleep(_PAUSE)
         else:
-            became = start_supervisor(paths, environ, left)
+            try:
+                became = start_supervisor(paths, environ, left)
+            except SupervisorError:
+                if held and time.monotonic() >= end:
+                    # The time was too short for this one: another one holds the lock all along.
+                    raise unreached from None
+                raise
             killed += became == "killed"
             if killed > BREAKS:
                 raise SupervisorError(
