@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from textual import events
+from textual.geometry import Region
 from textual.pilot import Pilot
 from textual.widgets import Input, TextArea
 
@@ -274,6 +275,17 @@ async def test_sending_and_its_draft() -> None:
         await pilot.press(*"!ls", "ctrl+s")
         assert "shell command" in app.said
         assert len([verb for verb, _ in link.orders() if verb == "send"]) == len(sent)
+
+
+@pytest.mark.parametrize("key", ["s", "slash"])
+async def test_a_field_that_is_gone_may_be_drawn_once_more(key: str) -> None:
+    async with shown() as (app, _, pilot):
+        await pilot.press(key)
+        field = app.query_one("Prompt").query_one("Area, TextLine")
+        await pilot.press("escape")
+        await until(lambda: not field.is_attached, pilot)
+        field.notify_style_update()  # as it is when the keyboard went elsewhere
+        assert [strip.text for strip in field.render_lines(Region(0, 0, 5, 2))] == [" " * 5] * 2
 
 
 async def test_keys_that_come_in_one_go_go_where_they_belong() -> None:

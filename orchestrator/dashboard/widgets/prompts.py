@@ -8,7 +8,9 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
+from textual.geometry import Region
 from textual.screen import ModalScreen
+from textual.strip import Strip
 from textual.widgets import Input, Static, TextArea
 
 # What keys look like in a text, as in the stylesheet.
@@ -33,9 +35,21 @@ class Ending:
 class TextLine(Ending, Input):
     """A field of one line."""
 
+    def render_lines(self, crop: Region) -> list[Strip]:
+        return super().render_lines(crop) if self.is_attached else _gone(crop)
+
 
 class Area(Ending, TextArea):
     """A field of several lines."""
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        return super().render_lines(crop) if self.is_attached else _gone(crop)
+
+
+def _gone(crop: Region) -> list[Strip]:
+    """What stands where a field was: it may be asked to draw itself once more after it has gone,
+    and has no styles left then."""
+    return [Strip.blank(crop.width)] * crop.height
 
 
 class Prompt(Vertical):
