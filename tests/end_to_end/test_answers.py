@@ -1,5 +1,6 @@
 """Answers: by the hook that waits beside a dialog, by keys where none does, to nothing else."""
 
+import contextlib
 import json
 import shutil
 from dataclasses import replace
@@ -33,9 +34,9 @@ def waiting(crew: Crew) -> list[int]:
     """The hooks that wait for an answer."""
     found = []
     for pid in crew.processes():
-        command = Path(f"/proc/{pid}/cmdline")
-        if command.exists() and str(settings.ASKING).encode() in command.read_bytes():
-            found.append(pid)
+        with contextlib.suppress(OSError):  # it has just ended
+            if str(settings.ASKING).encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
+                found.append(pid)
     return found
 
 
