@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import shutil
 import signal
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -19,6 +18,7 @@ from typing import Protocol
 from orchestrator.core.spec import TeamSpec, WarmSpec
 from orchestrator.core.state import SessionState, World
 from orchestrator.launching import DENIED
+from orchestrator.oneshot.tree import tied
 
 log = logging.getLogger(__name__)
 
@@ -132,7 +132,7 @@ class Warming:
 
     async def _ask(self, warm: WarmSpec, root: str) -> None:
         child = await asyncio.create_subprocess_exec(
-            *_tied(),
+            *tied("INT"),
             *_argv(warm),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.DEVNULL,
@@ -168,15 +168,6 @@ def _argv(warm: WarmSpec) -> Iterator[str]:
     if warm.context:
         yield f"--context={warm.context}"
     yield "-"
-
-
-def _tied() -> tuple[str, ...]:
-    """What runs a command, as the same process, that is interrupted when we are gone."""
-    setpriv = shutil.which("setpriv")
-    # BusyBox has one that cannot.
-    if setpriv is None or Path(setpriv).resolve().name != "setpriv":
-        return ()
-    return (setpriv, "--pdeathsig", "INT", "--")
 
 
 async def _end(child: asyncio.subprocess.Process) -> None:

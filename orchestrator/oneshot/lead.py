@@ -161,11 +161,7 @@ class Leader:
 
     def _answered_meanwhile(self) -> Outcome | None:
         """The answer of a flight that ended between our look at the disk and our own flight."""
-        warnings = self._cache.warnings
-        said = len(warnings)
         entry = None if self._wish.refresh else self._cache.look(self._key)
-        if said:  # at the first look, and of the same trouble
-            del warnings[said:]
         if entry is None or not fresh(entry, time.time(), self._wish.ttl):
             return None
         self._teller(entry.answer.text)

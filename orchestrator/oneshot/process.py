@@ -16,7 +16,7 @@ from typing import IO
 
 from orchestrator.core import oneshots
 from orchestrator.core.oneshots import Answer, Dialect, Failure, Piece, Retry
-from orchestrator.oneshot.tree import MARK, kill_tree
+from orchestrator.oneshot.tree import MARK, kill_tree, tied
 from orchestrator.procfs import stat
 
 _CHUNK = 65536
@@ -84,7 +84,7 @@ def _start(
         given.write(prompt.encode("utf-8", "replace"))
         given.seek(0)
         return subprocess.Popen(
-            [*_tied(), *argv],
+            [*tied("KILL"), *argv],
             stdin=given,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -93,15 +93,6 @@ def _start(
             env=env,
             start_new_session=True,
         )
-
-
-def _tied() -> Sequence[str]:
-    """What runs a command, as the same process, that ends when the thread that started it does."""
-    setpriv = shutil.which("setpriv")
-    # BusyBox has one that cannot.
-    if setpriv is None or Path(setpriv).resolve().name != "setpriv":
-        return ()
-    return (setpriv, "--pdeathsig", "KILL", "--")
 
 
 class _Printed:

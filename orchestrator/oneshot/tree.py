@@ -6,9 +6,11 @@ parents, unless it has left both. Linux.
 """
 
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from orchestrator.procfs import Stat, start_of, stat
 
@@ -90,3 +92,13 @@ def _is_marked(pid: int, mark: bytes) -> bool:
             return mark in file.read().split(b"\0")
     except OSError:  # gone, or another user's
         return False
+
+
+def tied(name: str) -> tuple[str, ...]:
+    """What runs a command, as the same process, that gets the signal `name` when the thread that
+    started it ends."""
+    setpriv = shutil.which("setpriv")
+    # BusyBox has one that cannot.
+    if setpriv is None or Path(setpriv).resolve().name != "setpriv":
+        return ()
+    return (setpriv, "--pdeathsig", name, "--")

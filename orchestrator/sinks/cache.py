@@ -98,6 +98,7 @@ class DiskCache:
         # Wall clock less monotonic one: the time since then is told by the latter.
         self._offset = now - time.monotonic()
         self._in_trouble = False
+        self._clock_said = False
         # Does what the file cannot.
         self._without = NullCache()
         self._file: Opened | None
@@ -115,9 +116,12 @@ class DiskCache:
             return None
         ahead = entry.created - self._now()
         if ahead > SKEW:
-            self.warnings.append(
-                f"an answer is {ahead:.0f} s from the future, and not used: was the clock set back?"
-            )
+            if not self._clock_said:
+                self.warnings.append(
+                    f"an answer is {ahead:.0f} s from the future, and not used: was the clock set "
+                    "back?"
+                )
+            self._clock_said = True
             return None
         return entry
 

@@ -17,7 +17,7 @@ from orchestrator.core.oneshots import Answer, Failure, Piece, Retry
 from orchestrator.definitions import read_definition
 from orchestrator.oneshot import process
 from orchestrator.oneshot.process import run
-from orchestrator.oneshot.tree import MARK
+from orchestrator.oneshot.tree import MARK, tied
 from tests.checkouts import ROOT
 from tests.claude.api import MessagesApi
 from tests.claude.home import environment, prepare
@@ -268,7 +268,7 @@ async def test_one_that_it_left_behind_holds_nobody_up(
 
 
 def test_when_we_are_killed_so_is_the_cli(stand_in: StandIn) -> None:
-    if not process._tied():
+    if not tied("KILL"):
         cannot("there is no setpriv of util-linux")
     script = f"echo $$ >{shlex.quote(str(stand_in.directory))}/pids; exec sleep 1000"
     argv = [sys.executable, "-m", "tests.oneshot.running", "sh", "-c", script]

@@ -1,13 +1,10 @@
 """Full disks, directories that cannot be written, flipped bytes, clocks: one clear warning, and
 never a wrong answer."""
 
-import json
 import random
 import resource
 import shutil
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,28 +12,16 @@ from typing import Any
 import pytest
 
 from orchestrator.sinks.cache import Cache, fresh, open_cache
-from tests.counts import cannot
+from tests.sinks import test_store_full
 from tests.sinks.answers import NOW, answer, asked, cache_in, coarse, entry, key
 from tests.sinks.cache_small_disk import Settings
-from tests.sinks.test_store_full import ROOT, namespace
 
 NUMBERS = range(12)
 FILE = "answers-v1.db"
 
 
 def on_small_disk(scenario: str, directory: Path) -> Any:
-    if shutil.which("unshare") is None:
-        cannot("there is no `unshare`")
-    tried = [*namespace(), "mount", "-t", "tmpfs", "tmpfs", str(directory)]
-    probe = subprocess.run(tried, capture_output=True, text=True, timeout=30, check=False)
-    if probe.returncode:
-        cannot(probe.stderr.strip())
-    command = [sys.executable, "-m", "tests.sinks.cache_small_disk", scenario, str(directory)]
-    done = subprocess.run(
-        [*namespace(), *command], cwd=ROOT, capture_output=True, text=True, timeout=50, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return test_store_full.on_small_disk(scenario, directory, "tests.sinks.cache_small_disk")
 
 
 def test_a_full_disk_is_said_once_and_passes(tmp_path: Path) -> None:

@@ -23,14 +23,15 @@ def namespace() -> list[str]:
     return own if os.getuid() == 0 else [*own, "--user", "--map-root-user"]
 
 
-def on_small_disk(scenario: str, directory: Path) -> Any:
+def on_small_disk(scenario: str, directory: Path, module: str = "tests.sinks.small_disk") -> Any:
+    """What the scenario of `module` tells, with `directory` on a disk of its own."""
     if shutil.which("unshare") is None:
         cannot("there is no `unshare`")
     tried = [*namespace(), "mount", "-t", "tmpfs", "tmpfs", str(directory)]
     probe = subprocess.run(tried, capture_output=True, text=True, timeout=30, check=False)
     if probe.returncode:
         cannot(probe.stderr.strip())
-    command = [sys.executable, "-m", "tests.sinks.small_disk", scenario, str(directory)]
+    command = [sys.executable, "-m", module, scenario, str(directory)]
     done = subprocess.run(
         [*namespace(), *command], cwd=ROOT, capture_output=True, text=True, timeout=50, check=False
     )
