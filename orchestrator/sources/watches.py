@@ -15,6 +15,7 @@ a worker thread.
 import errno
 import logging
 import os
+from abc import ABCMeta
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
@@ -45,8 +46,17 @@ FILES: tuple[type[FileSystemEvent], ...] = (
 )
 # A directory that stands in for a missing one below it.
 PARENT = (FileCreatedEvent, DirCreatedEvent, DirMovedEvent, DirDeletedEvent)
+
+
+class _Gone(FileSystemEvent, metaclass=ABCMeta):
+    """In a filter: the end of the directory itself, of which the kernel always tells. To name
+    `DirDeletedEvent` there would ask it for every deletion in the directory as well.
+    """
+
+
+_Gone.register(DirDeletedEvent)
 # Files only arrive by rename; without deletions, which are our own and would wake us for each.
-ARRIVALS = (FileCreatedEvent,)
+ARRIVALS = (FileCreatedEvent, _Gone)
 
 OVERFLOW_LOGGER = "watchdog.observers.inotify_c"
 REMEDY = {

@@ -17,10 +17,12 @@ from pathlib import Path
 from unittest.mock import patch
 
 import pytest
+from watchdog.observers.inotify_c import InotifyEvent, InotifyFD
 
 from orchestrator import procfs
 from orchestrator.core.events import FilesEdited
 from orchestrator.sources import files as sources
+from orchestrator.sources import watches
 from tests.counts import cannot
 from tests.sources.test_files import PAYLOADS, Seen, make_spool, put, running, until
 from tests.sources.test_files_follow import append, follow, prompts, statuses, user, write_status
@@ -207,6 +209,44 @@ async def test_a_spool_that_was_made_anew_is_found_by_the_full_look(tmp_path: Pa
             await files.rescan()
             put(spool, f"w.1.Stop.{n}", PAYLOADS["Stop"])
             await until(lambda n=n: len(seen.hooks()) == n + 1, "a wake-up")  # type: ignore[misc] # early binding
+
+
+async def test_a_spool_whose_end_is_told_after_the_look_at_the_new_one_is_watched_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The new directory has the inode of the old one, and watchdog's thread is late."""
+    hold = threading.Event()
+    hold.set()
+    read = InotifyFD.read_events
+
+    def late(self: InotifyFD) -> list[InotifyEvent]:
+        found = read(self)
+        hold.wait()
+        return found
+
+    monkeypatch.setattr(InotifyFD, "read_events", late)
+    monkeypatch.setattr(watches, "_identity", lambda path: (1, 1))
+    spool = make_spool(tmp_path / "spool")
+    async with running(spool) as (files, seen):
+        await files.rescan()
+        hold.clear()
+        shutil.rmtree(spool)
+        make_spool(spool)
+        await files.rescan()
+        hold.set()
+        await until(lambda: _marked(spool / "new"), "the new directory is watched")
+        put(spool, "w.1.Stop.1", PAYLOADS["Stop"])
+        await until(lambda: len(seen.hooks()) == 1, "a wake-up")
+
+
+def _marked(directory: Path) -> bool:
+    """Whether this process watches it, as the kernel says."""
+    inode = f"ino:{directory.stat().st_ino:x} "
+    for path in Path("/proc/self/fdinfo").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            if inode in path.read_text(encoding="ascii"):
+                return True
+    return False
 
 
 async def test_what_is_told_while_the_full_look_is_under_way_is_not_missed(
