@@ -26,6 +26,7 @@ from orchestrator.verbs.doctor import doctor
 from orchestrator.verbs.fix import restart, stop
 from orchestrator.verbs.init import init
 from orchestrator.verbs.look import events, logs, ls, status, why
+from orchestrator.verbs.record import record
 from orchestrator.verbs.report import report
 from orchestrator.verbs.talk import answer, interrupt, send
 from orchestrator.verbs.team import down, restore
@@ -35,13 +36,14 @@ from orchestrator.verbs.watch import watch
 GROUPS = {
     "team": (init, up, down, restore, attach, ls),
     "talk": (send, answer, interrupt, ask, cache),
-    "look": (status, watch, logs, events, why, diff, report),
+    "look": (status, watch, logs, events, why, record, diff, report),
     "fix": (restart, stop, doctor),
 }
 # Verbs that share a line of the help, and what it says of them: the first one and the next.
 TOGETHER = {
     "down": ("restore", "End every agent; bring them back, and what they said."),
     "ask": ("cache", "Ask a CLI one question; see the answers that are kept."),
+    "why": ("record", "Show why a status is so; keep a screen read wrongly."),
     "restart": ("stop", "Start an agent again, with its conversation; end it."),
 }
 COMPLETE = "_CREW_COMPLETE"

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Literal
 
 from orchestrator import locations
-from orchestrator.core import launch
+from orchestrator.core import launch, versions
 from orchestrator.core.asks import AskSpec
-from orchestrator.core.spec import CliSpec, PricesSpec
+from orchestrator.core.spec import CliSpec, PricesSpec, ScreenOverride, ScreenSpec
 from orchestrator.errors import SpecError, UserError
 from orchestrator.tables import (
     TEXT_MAX,
@@ -36,6 +36,13 @@ Layer = Literal["shipped", "user", "project"]
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _KEY_NAME = re.compile(r"[!-~]+")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_VERSION = re.compile(r"\d{1,9}(?:\.\d{1,9})+", re.ASCII)
+# The rows of a screen that may be others in some versions, and the groups that each must have.
+_ROWS: Mapping[str, tuple[str, ...]] = {
+    "composer": ("draft",),
+    "interruptible": (),
+    "option": ("key", "label"),
+}
 
 
 # -- where things are ----------------------------------------------------------------------------
@@ -143,6 +150,7 @@ def _wrong_in_definition(cli: CliSpec, name: str) -> Iterator[Problem]:
             yield at, problem
     if cli.screen.lines < 1:
         yield ("screen", "lines"), "should be 1 or more"
+    yield from _wrong_versions(cli.screen)
     for kind in ("submit", "interrupt", "clear"):
         for index, key in enumerate(getattr(cli.keys, kind)):
             if not _KEY_NAME.fullmatch(key):
@@ -154,6 +162,42 @@ def _wrong_in_definition(cli: CliSpec, name: str) -> Iterator[Problem]:
     if cli.ask is not None:
         yield from _wrong_in_ask(cli.ask)
     yield from wrong_variables(cli.launch.env, ("launch", "env"))
+
+
+def _wrong_versions(screen: ScreenSpec) -> Iterator[Problem]:
+    """What is wrong with the versions that a screen, and parts of it, are meant for."""
+    for index, version in enumerate(screen.versions):
+        yield from _wrong_version(version, ("screen", "versions", index))
+    parts: tuple[tuple[str, Sequence[versions.Ranged]], ...] = (
+        ("patterns", screen.patterns),
+        ("overrides", screen.overrides),
+    )
+    for kind, ranged in parts:
+        for index, each in enumerate(ranged):
+            yield from _wrong_range(each, screen.versions, ("screen", kind, index))
+    for index, override in enumerate(screen.overrides):
+        if all(getattr(override, row) is None for row in _ROWS):
+            what = f"overrides nothing: add one of {', '.join(_ROWS)}, or remove it"
+            yield ("screen", "overrides", index), what
+
+
+def _wrong_version(version: str, at: Location) -> Iterator[Problem]:
+    if not _VERSION.fullmatch(version):
+        yield at, f"{version!r} is not a version: write its numbers alone, as in 2.1.329"
+
+
+def _wrong_range(each: versions.Ranged, known: Sequence[str], at: Location) -> Iterator[Problem]:
+    ends = [(key, end) for key in ("since", "until") if (end := getattr(each, key)) is not None]
+    wrong = [one for key, end in ends for one in _wrong_version(end, (*at, key))]
+    yield from wrong
+    if wrong or not ends:
+        return
+    if each.since is not None and not versions.holds_for(each, each.since):
+        yield at, f"holds for no version: {each.since} is newer than {each.until}"
+    elif not known:
+        yield at, "is for some versions only: add screen.versions, those that all this is meant for"
+    elif not any(versions.holds_for(each, version) for version in known):
+        yield at, f"holds for none of screen.versions, {shown(', '.join(known))}"
 
 
 def _wrong_prices(prices: PricesSpec) -> Iterator[Problem]:
@@ -201,12 +245,12 @@ def _patterns(cli: CliSpec) -> Iterator[tuple[Location, str, tuple[str, ...]]]:
     """Each regular expression, and the groups that it must have."""
     for index, pattern in enumerate(cli.screen.patterns):
         yield ("screen", "patterns", index, "match"), pattern.match, ()
-    if cli.screen.composer is not None:
-        yield ("screen", "composer"), cli.screen.composer, ("draft",)
-    if cli.screen.interruptible is not None:
-        yield ("screen", "interruptible"), cli.screen.interruptible, ()
-    if cli.screen.option is not None:
-        yield ("screen", "option"), cli.screen.option, ("key", "label")
+    rows: list[tuple[Location, ScreenSpec | ScreenOverride]] = [(("screen",), cli.screen)]
+    rows += [(("screen", "overrides", n), each) for n, each in enumerate(cli.screen.overrides)]
+    for at, holder in rows:
+        for row, groups in _ROWS.items():
+            if (regex := getattr(holder, row)) is not None:
+                yield (*at, row), regex, groups
     for word, answer in cli.keys.answers.items():
         yield ("keys", "answers", word), answer, ()
 

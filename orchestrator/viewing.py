@@ -9,10 +9,10 @@ followed once, however many look at it.
 
 import asyncio
 import json
-import re
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable
 
 from orchestrator.core.state import Agent, World
+from orchestrator.core.styles import standalone
 from orchestrator.core.views import View
 from orchestrator.errors import TmuxError
 from orchestrator.sources.ptys import Screens, Terminals
@@ -24,9 +24,6 @@ PACE = 0.25
 # Where a pane's terminal is gone: there is no such file, so nothing is waited for.
 NO_TERMINAL = "/dev/pts/none"
 _FIELDS = ("pane_width", "pane_height", "cursor_flag", "cursor_x", "cursor_y")
-# A colour or an attribute (SGR), by its first parameter; those that end one colour, or all.
-_STYLE = re.compile(r"\x1b\[([0-9]*)[0-9;:]*m")
-_DEFAULTS, _RESETS = (39, 49, 59), ("\x1b[m", "\x1b[0m")
 
 
 class _Viewed:
@@ -65,6 +62,11 @@ class Viewing:
         self._screens = Screens(loop, self._terminals, self._snapshot, self._took, pace=PACE)
         self._viewed: dict[str, _Viewed] = {}
         self._ended = False
+
+    @property
+    def viewed(self) -> frozenset[str]:
+        """The agents that somebody looks at."""
+        return frozenset(self._viewed)
 
     async def watch(self, name: str) -> AsyncGenerator[View | None, None]:
         """The agent's frames: the present one at once, then each other one, until `end`.
@@ -176,35 +178,6 @@ class Viewing:
                 "lines": standalone(snapshot[1:]),
             }
         )
-
-
-def standalone(lines: Sequence[str]) -> list[str]:
-    """The lines of a snapshot, each beginning with the style that is in force where it begins.
-
-    tmux names a colour where it changes, be that many lines further up.
-    """
-    style: dict[str, str] = {}
-    whole: list[str] = []
-    for line in lines:
-        whole.append("".join(style.values()) + line if line else line)
-        for found in _STYLE.finditer(line):
-            number = int(found[1] or 0)
-            if number == 0:
-                style.clear()
-            if number in _DEFAULTS:
-                style.pop(_kind(number) or "", None)
-            elif found[0] not in _RESETS:
-                style[_kind(number) or found[0]] = found[0]
-    return whole
-
-
-def _kind(number: int) -> str | None:
-    """What the later of two such parameters is in place of the earlier; None: both hold."""
-    if 30 <= number <= 39 or 90 <= number <= 97:
-        return "foreground"
-    if 40 <= number <= 49 or 100 <= number <= 107:
-        return "background"
-    return "underline" if number in (58, 59) else None
 
 
 def _place(agent: Agent | None) -> tuple[object, ...] | None:

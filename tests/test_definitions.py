@@ -9,7 +9,7 @@ import pytest
 
 from orchestrator import locations
 from orchestrator.blueprints import load_team
-from orchestrator.core.spec import CliSpec, PriceSpec, PricesSpec
+from orchestrator.core.spec import CliSpec, PriceSpec, PricesSpec, ScreenOverride
 from orchestrator.definitions import layer_of, load_definition
 from orchestrator.errors import SpecError
 from tests.projects import ONE, PLAIN, TOOL, Project, load_error, unprivileged, write
@@ -77,6 +77,10 @@ PRICED = (
     "[prices]\ndated = '2026-11-01'\n"
     "[prices.models.m]\ninput = 1\noutput = 2\ncache_write = 1.5\ncache_read = {}\n"
 )
+VERSIONED = (
+    PLAIN + "[screen]\nversions = ['2.1.197', '2.1.329']\n"
+    "[[screen.patterns]]\nmatch = 'x'\nstatus = 'ready'\n"
+)
 WRONG_DEFINITIONS: list[tuple[str, str]] = [
     ("summary = 'x'\n", "launch.command: is missing: add it"),
     ("[launch]\ncommand = []\n", "launch.command: is empty: its first word is the program to run"),
@@ -115,6 +119,41 @@ WRONG_DEFINITIONS: list[tuple[str, str]] = [
         "screen.option: has no group (?P<label>...): add it",
     ),
     (PLAIN + "[screen]\nlines = 0\n", "screen.lines: should be 1 or more"),
+    (
+        PLAIN + "[screen]\nversions = ['2.1.329', 'v2']\n",
+        "screen.versions[1]: 'v2' is not a version: write its numbers alone, as in 2.1.329",
+    ),
+    (
+        VERSIONED + "since = '2.x'\n",
+        "screen.patterns[0].since: '2.x' is not a version: write its numbers alone, as in 2.1.329",
+    ),
+    (
+        VERSIONED + "until = 2.1\n",
+        'screen.patterns[0].until: should be text, not a number with a fraction: write "2.1"',
+    ),
+    (
+        VERSIONED + "since = '2.1.300'\nuntil = '2.1.299'\n",
+        "screen.patterns[0]: holds for no version: 2.1.300 is newer than 2.1.299",
+    ),
+    (
+        VERSIONED + "since = '2.1.200'\nuntil = '2.1.300'\n",
+        "screen.patterns[0]: holds for none of screen.versions, 2.1.197, 2.1.329",
+    ),
+    (
+        VERSIONED.replace("versions", "#") + "since = '2.1.200'\n",
+        "screen.patterns[0]: is for some versions only: add screen.versions, those that all this "
+        "is meant for",
+    ),
+    (
+        VERSIONED + "[[screen.overrides]]\nuntil = '1.9'\noption = '(?P<key>1)'\n",
+        "screen.overrides[0].option: has no group (?P<label>...): add it\n"
+        "FILE: screen.overrides[0]: holds for none of screen.versions, 2.1.197, 2.1.329",
+    ),
+    (
+        VERSIONED + "[[screen.overrides]]\nsince = '2.1.329'\n",
+        "screen.overrides[0]: overrides nothing: add one of composer, interruptible, option, or "
+        "remove it",
+    ),
     (
         PLAIN + "[keys]\nsubmit = ['a b']\n",
         'keys.submit[0]: is not the name of a key, such as "Enter" or "C-c"',
@@ -155,12 +194,22 @@ def test_prices_of_a_definition(project: Project) -> None:
     assert prices == PricesSpec(dated="2026-11-01", models={"m": price})
 
 
+def test_screens_of_some_versions_only(project: Project) -> None:
+    override = "[[screen.overrides]]\nsince = '2.1.300'\ncomposer = '^> (?P<draft>.*)'\n"
+    text = VERSIONED + "since = '2.1.197'\nuntil = '2.1.197'\n" + override
+    write(project.user / "agents" / "some.toml", text)
+    screen = load_definition("some", None).screen
+    assert screen.versions == ("2.1.197", "2.1.329")
+    assert [(each.since, each.until) for each in screen.patterns] == [("2.1.197", "2.1.197")]
+    assert screen.overrides == (ScreenOverride(since="2.1.300", composer="^> (?P<draft>.*)"),)
+
+
 @pytest.mark.parametrize(("text", "sentence"), WRONG_DEFINITIONS)
 def test_each_mistake_in_a_definition(project: Project, text: str, sentence: str) -> None:
     file = write(project.user / "agents" / "bad.toml", text)
     with pytest.raises(SpecError) as caught:
         load_definition("bad", None)
-    assert str(caught.value) == f"{file}: {sentence}"
+    assert str(caught.value).replace(str(file), "FILE") == f"FILE: {sentence}"
 
 
 def test_a_role_file_that_no_program_could_be_given(project: Project) -> None:

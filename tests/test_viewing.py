@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.viewing import standalone
+from orchestrator.core.styles import standalone
 from tests.counts import measured
 from tests.end_to_end.conftest import Crew
 from tests.end_to_end.conftest import crew as crew

@@ -10,7 +10,7 @@ from difflib import SequenceMatcher
 from functools import lru_cache
 
 from orchestrator.core.choices import BOX, RULE, choices
-from orchestrator.core.spec import AskKind, Reading, ScreenPattern, ScreenSpec
+from orchestrator.core.spec import AskKind, Reading, ScreenDoing, ScreenPattern, ScreenSpec
 from orchestrator.core.values import value
 
 # Lines of a dialog that are taken as its text, counted upwards from its choices: of a box, and of
@@ -31,7 +31,7 @@ Difference = tuple[tuple[int, int, tuple[str, ...]], ...]
 
 @value
 class Look:
-    """What a screen says. `status` None: no pattern matched.
+    """What a screen says. `status` None: no pattern matched; `doing` is what a turn does.
 
     `name`, `text` and `options`, (key, label) pairs, are those of an open dialog; `cursor` is the
     highlighted one's place among them. Of a `menu` no keys are shown: its options are numbered
@@ -42,6 +42,7 @@ class Look:
 
     status: Reading | None = None
     ask: AskKind | None = None
+    doing: ScreenDoing | None = None
     name: str | None = None
     text: str = ""
     options: tuple[tuple[str, str], ...] = ()
@@ -74,6 +75,7 @@ def read(lines: Sequence[str], spec: ScreenSpec) -> Look:
         return Look(
             status=pattern.status,
             ask=pattern.ask,
+            doing=pattern.doing,
             seconds=_seconds(match),
             draft=_draft(raw, spec),
         )
@@ -134,9 +136,18 @@ def _input_line(lines: Sequence[str], composer: str) -> int | None:
 def _first_match(
     tail: Sequence[str], patterns: Sequence[ScreenPattern], history: int
 ) -> tuple[ScreenPattern, int, re.Match[str]] | None:
-    """The first pattern that matches any line, with the lowest such line's place."""
+    """The first pattern that matches any line, with the lowest such line's place.
+
+    One with the flag `m` is searched in all lines at once: `(?m)` at its beginning.
+    """
+    whole = "\n".join(tail)
     for pattern in patterns:
-        search = _compiled(pattern.match).search
+        compiled = _compiled(pattern.match)
+        search = compiled.search
+        if compiled.flags & re.MULTILINE:
+            if match := search(whole):
+                return pattern, len(tail) - 1, match
+            continue
         end = history if pattern.status == "blocked" else 0
         for place in range(len(tail) - 1, end - 1, -1):
             if match := search(tail[place]):

@@ -15,6 +15,8 @@ Layout = Literal["windows", "tiled", "main"]
 RestartWhen = Literal["on-failure", "always", "never"]
 # What a screen, a status file or a hook can say that an agent is doing.
 Reading = Literal["starting", "ready", "working", "blocked", "limited"]
+# Of what a turn does, what a screen may show and no report tells.
+ScreenDoing = Literal["retrying"]
 AskKind = Literal["permission", "question", "dialog"]
 
 
@@ -87,22 +89,43 @@ class TranscriptSpec:
 
 @value
 class ScreenPattern:
-    """If `match` (a regular expression, searched line by line) is found, the screen says `status`.
+    """If `match` (a regular expression, searched line by line, or in all lines at once
+    where it begins with `(?m)`) is found, the screen says `status`.
 
     A named group `seconds` in `match` gives the length of a limit. `name` is what people call the
-    dialog that this is, such as "trust".
+    dialog that this is, such as "trust"; `doing` what a turn does. It holds for the versions from
+    `since` to `until`, both included; None: without that end.
     """
 
     match: str
     status: Reading
     ask: AskKind | None = None
+    doing: ScreenDoing | None = None
     name: str | None = None
+    since: str | None = None
+    until: str | None = None
+
+
+@value
+class ScreenOverride:
+    """Rows of a `ScreenSpec` as they are in the versions from `since` to `until` only."""
+
+    since: str | None = None
+    until: str | None = None
+    composer: str | None = None
+    interruptible: str | None = None
+    option: str | None = None
 
 
 @value
 class ScreenSpec:
-    """How a snapshot is read. Patterns are tried in order over the last `lines` non-blank lines."""
+    """How a snapshot is read. Patterns are tried in order over the last `lines` non-blank lines.
 
+    It is meant for `versions` of the CLI; what it says of a single one, `versions.for_version`
+    tells.
+    """
+
+    versions: tuple[str, ...] = ()
     patterns: tuple[ScreenPattern, ...] = ()
     # The input line; its group `draft` is what stands in it.
     composer: str | None = None
@@ -112,6 +135,10 @@ class ScreenSpec:
     # answered by moving: then a third group, `cursor`, is not empty on the highlighted one.
     option: str | None = None
     lines: int = 24
+    # Something moves there all the time that it works: a spinner, a clock.
+    animated: bool = False
+    # Later ones over earlier ones, and all over the rows above.
+    overrides: tuple[ScreenOverride, ...] = ()
 
 
 @value

@@ -17,6 +17,7 @@ from orchestrator import blueprints, definitions, trust
 from orchestrator.core.launch import fill
 from orchestrator.core.spec import CliSpec
 from orchestrator.core.text import clip
+from orchestrator.core.versions import for_version
 from orchestrator.doctor.findings import Finding, bad, note, ok, warn
 from orchestrator.errors import CrewError
 from orchestrator.launching import DENIED
@@ -169,4 +170,5 @@ def version(found: Found, environ: Mapping[str, str]) -> Finding:
     if done.returncode != 0:
         text = f"{program} does not say its version (exit status {done.returncode}): {said}"
         return bad(name, text, remedy)
-    return ok(name, f"{said}, {program}")
+    _, guess = for_version(found.spec.screen, said)
+    return note(name, f"{said}, {program}; {guess}") if guess else ok(name, f"{said}, {program}")

@@ -6,6 +6,7 @@ from orchestrator.core.screen import Look
 
 READY = Look(status="ready", draft="")
 WORKING = Look(status="working", draft="")
+RETRYING = replace(WORKING, doing="retrying")
 # Neither the input line nor a dialog: nothing may be typed.
 NOTHING = Look()
 
@@ -16,6 +17,10 @@ def each(names: str, look: Look) -> dict[str, Look]:
 
 def draft(text: str) -> Look:
     return Look(status="ready", draft=text)
+
+
+def limit(seconds: float) -> Look:
+    return Look(status="limited", seconds=seconds, draft="")
 
 
 def numbered(*labels: str) -> tuple[tuple[str, str], ...]:
@@ -33,13 +38,15 @@ def permission(text: str, *labels: str, name: str | None = None) -> Look:
     )
 
 
-def bash(text: str, *, first: str = "Yes", second: str = "", who: str = "") -> Look:
+def bash(
+    text: str, *, first: str = "Yes", second: str = "", third: str = "", who: str = ""
+) -> Look:
     tip = 'Tip: auto mode handles these prompts for you — choose "switch to auto mode" below'
     return permission(
         f"Bash command{who} {tip} {text} Do you want to proceed?",
         first,
         second or "Yes, and always allow access to /home/dev/project from this project",
-        "Yes, and switch to auto mode · auto mode handles these prompts for you",
+        third or "Yes, and switch to auto mode · auto mode handles these prompts for you",
         "No",
     )
 
@@ -135,10 +142,21 @@ MODEL_WIDE = replace(
         "prompts over 100k)",
     ),
 )
+TRUST_197 = replace(
+    TRUST,
+    options=numbered("Yes, I trust this folder", "No, exit"),
+    menu=False,
+)
 COLOURS = ("Red", "Blue", "Type something.", "Chat about this")
 SIZES = ("[ ] Large", "[ ] Huge", "[ ] Type something", "Chat about this")
 WHICH = "Which sizes, of those that the shop has in stock at the moment?"
 SCRIPT = [f"echo step {number}" for number in range(30)]
+
+
+TOUCH = "touch /home/dev/project/x1 && echo done && tail -f /dev/null"
+TOUCHED = "touch /home/dev/project/x1 commands"
+IN_DEV = "Yes, and allow access to /dev and "
+FILE = "Create file w.txt 1 a scripted line Do you want to create w.txt?"
 
 
 # What a screen says, by its name; of those in several sizes without the size, where that makes no
@@ -192,28 +210,33 @@ LOOKS: dict[str, Look] = {
             "12-streaming",
             "15-tool-running",
             "15b-tool-running-bypass",
-            "20-retry-529",
             "24-compacting",
             "31-crashed-kill9",
             "60-stalled-stream",
             "background-agent",
             "compacting",
-            "limit-first-attempt",
             "queued",
             "reduced-motion",
-            "retrying",
+            "reduced-motion-waiting",
             "stalled",
             "status-line-working",
             "streaming",
+            "tool-running",
             "waiting",
         ],
         WORKING,
     ),
+    **each("20-retry-529 limit-first-attempt retrying", RETRYING),
     # A list below the input line that pushes it out of what is read; a draft that is taller than
     # the screen; what is typed is run by a shell; the CLI has left.
     **dict.fromkeys(["draft-command-200x50", "draft-tall", "shell-mode", "34-exit"], NOTHING),
-    "23-rate-limit-429-retrying": Look(status="limited", seconds=1.0, draft=""),
-    "limit": Look(status="limited", seconds=3.0, draft=""),
+    "23-rate-limit-429-retrying": limit(1),
+    "limit": limit(3),
+    "limit-60x40": limit(6),
+    "limit-100x40": limit(4),
+    "limit-250x40": limit(8),
+    "2.1.197/limit-80x24": limit(17),
+    "2.1.197/limit-200x50": limit(20),
     "usage-limit": Look(status="limited", draft=""),
     # -- drafts
     "25-subagent": draft(
@@ -227,6 +250,7 @@ LOOKS: dict[str, Look] = {
     "draft-command-80x24": draft("/co"),
     "escaped": draft("r [[error 429]] [[retry-after 30]]"),
     "queued-draft": replace(WORKING, draft="typed meanwhile"),
+    **each("waiting-draft background-agent-draft", replace(WORKING, draft="meanwhile")),
     "50-v197-after-turn": draft("1"),
     # -- permissions
     "14-permission-bash": bash("Run a scripted command touch /home/dev/project/x1 && sleep 3"),
@@ -241,6 +265,18 @@ LOOKS: dict[str, Look] = {
     ),
     "permission-bash-long-80x24": replace(
         bash(""), text=" ".join([*SCRIPT[29:], "EOF", "Do you want to proceed?"])
+    ),
+    "permission-running": bash(f"Run a scripted command {TOUCH}", second=f"{IN_DEV}{TOUCHED}"),
+    "permission-running-60x40": bash(
+        f"Run a scripted command {TOUCH}",
+        second=f"{IN_DEV}touch",
+        third="Yes, and switch to auto mode · auto mode handles",
+    ),
+    "2.1.197/permission-bash": permission(
+        f"Bash command {TOUCH} Run a scripted command Do you want to proceed?",
+        "Yes",
+        f"Yes, and allow access to dev/ and {TOUCHED}",
+        "No",
     ),
     "permission-amended": bash("Run a scripted command touch a", first="Yes, use b instead"),
     "permission-subagent": bash(
@@ -267,6 +303,14 @@ LOOKS: dict[str, Look] = {
     "permission-write-200x50": edit(
         "Create file w.txt 1 written by the fake API Do you want to create w.txt?",
         rest=" commands) for this session (shift+tab)",
+    ),
+    "permission-file-60x40": permission(
+        FILE, "Yes", "Yes, and switch to accept edits (auto-approve file", "No"
+    ),
+    "permission-file-100x40": edit(FILE, rest=" commands) for this"),
+    "permission-file-250x40": edit(FILE, rest=" commands) for this session (shift+tab)"),
+    "2.1.197/permission-write": permission(
+        FILE, "Yes", "Yes, allow all edits during this session (shift+tab)", "No"
     ),
     "permission-write-elsewhere-80x24": edit(
         "Create file ../other/w.txt 1 written by the fake API Do you want to create w.txt?"
@@ -318,6 +362,9 @@ LOOKS: dict[str, Look] = {
         "☐ Choice Which colour?", "Yes", "No", "Type something.", "Chat about this"
     ),
     "question": question("☐ Colour Which colour?", *COLOURS),
+    **dict.fromkeys(
+        ["question-two", "2.1.197/question"], question("☐ Choice Which colour?", *COLOURS)
+    ),
     "question-typing": question(
         "☐ Colour Which colour?", "Red", "Blue", "green", "Chat about this", cursor=2
     ),
@@ -337,6 +384,8 @@ LOOKS: dict[str, Look] = {
     "trust": TRUST,
     "02b-trust-dialog-yes": replace(TRUST, cursor=1),
     "trust-yes": replace(TRUST, cursor=1),
+    "2.1.197/trust": TRUST_197,
+    "2.1.197/api-key": replace(API_KEY, menu=False),
     "03-apikey-dialog": API_KEY,
     "api-key": API_KEY,
     "05-bypass-warning": BYPASS,

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.core.screen import Look, choose, plain, read
+from orchestrator.core.screen import Look, choose, is_interruptible, plain, read
+from orchestrator.core.versions import for_version
 from orchestrator.definitions import load_definition
 from tests.core.claude_looks import LOOKS, READY
 
@@ -19,26 +20,30 @@ CLAUDE = load_definition("claude", None)
 FILES = sorted(SCREENS.glob("*/*.txt"))
 
 
-def expected(name: str) -> str | None:
-    """The key in LOOKS for a file: its name, or its name without the size."""
-    return next((key for key in (name, name.rpartition("-")[0]) if key in LOOKS), None)
+def expected(file: Path) -> str | None:
+    """The key in LOOKS for a file: that of its version first, and of its size first."""
+    version, name = file.parent.name, file.stem
+    names = (name, name.rpartition("-")[0])
+    keys = (*(f"{version}/{each}" for each in names), *names)
+    return next((key for key in keys if key in LOOKS), None)
 
 
-def look(name: str) -> Look:
-    (file,) = SCREENS.glob(f"*/{name}.txt")
-    seen = read(file.read_text("utf-8").split("\n"), CLAUDE.screen)
+def look(file: Path) -> Look:
+    seen = read(
+        file.read_text("utf-8").split("\n"), for_version(CLAUDE.screen, file.parent.name)[0]
+    )
     return replace(seen, text=" ".join(seen.text.split()))
 
 
-@pytest.mark.parametrize("name", [file.stem for file in FILES])
-def test_a_recorded_screen_is_read_as_what_it_shows(name: str) -> None:
-    key = expected(name)
+@pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.parent.name}/{file.stem}")
+def test_a_recorded_screen_is_read_as_what_it_shows(file: Path) -> None:
+    key = expected(file)
     assert key is not None, "this recorded screen has no expected look"
-    assert look(name) == LOOKS[key]
+    assert look(file) == LOOKS[key]
 
 
 def test_every_expected_look_has_a_screen() -> None:
-    assert {expected(file.stem) for file in FILES} == set(LOOKS)
+    assert {expected(file) for file in FILES} == set(LOOKS)
 
 
 @pytest.mark.parametrize(
@@ -74,11 +79,32 @@ def test_every_expected_look_has_a_screen() -> None:
         ("question-several-review-80x24", "no", "Cancel"),
         ("question-80x24", "blue", "Blue"),
         ("question-80x24", "yes", None),
+        ("2.1.197/trust-80x24", "yes", "Yes, I trust this folder"),
+        ("2.1.197/trust-80x24", "no", "No, exit"),
+        ("2.1.197/permission-bash-80x24", "yes", "Yes"),
     ],
 )
 def test_a_word_chooses_the_label_that_it_means(name: str, word: str, label: str | None) -> None:
-    options = look(name).options
+    path = name if "/" in name else f"2.1.329/{name}"
+    options = look(SCREENS / f"{path}.txt").options
     assert dict(options).get(choose(options, CLAUDE.keys.answers, word) or "") == label
+
+
+@pytest.mark.parametrize(
+    ("name", "reaches"),
+    [
+        ("2.1.197/streaming-80x24", True),
+        ("2.1.197/background-agent-80x24", True),
+        ("2.1.329/streaming-60x40", True),
+        ("2.1.329/status-line-working-80x24", True),
+        ("2.1.329/menu-model-working-80x24", False),
+        ("2.1.329/transcript-80x24", False),
+        ("2.1.329/permission-bash-80x24", False),
+    ],
+)
+def test_whether_escape_would_end_the_turn_is_seen(name: str, reaches: bool) -> None:
+    lines = (SCREENS / f"{name}.txt").read_text("utf-8").split("\n")
+    assert is_interruptible(lines, CLAUDE.screen) == reaches
 
 
 @pytest.mark.parametrize("size", ["80x24", "200x50"])

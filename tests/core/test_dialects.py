@@ -86,6 +86,8 @@ def test_an_empty_agent_id_is_no_sub_agent() -> None:
 
 def test_background_tasks_are_counted() -> None:
     assert fields("Stop", background_tasks=[{"id": "1"}, {"id": "2"}]).background == 2
+    shell, agent = {"id": "1", "type": "shell"}, {"id": "2", "type": "subagent"}
+    assert fields("Stop", background_tasks=[shell, agent]).background == 1, "a shell is no turn"
 
 
 def test_a_question_with_its_options() -> None:
@@ -280,7 +282,15 @@ def test_the_real_status_line_is_read() -> None:
         answered=True,
         context_used=14000,
         context_size=1_000_000,
+        version="2.1.329",
     )
+
+
+@pytest.mark.parametrize("version", [None, "", 2.1, ["2.1.329"]])
+def test_a_status_line_need_not_tell_a_version(version: object) -> None:
+    found = status_line(version=version)
+    assert isinstance(found, StatusLine)
+    assert found.version is None
 
 
 def test_a_status_line_before_the_first_answer() -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -9,7 +10,7 @@ from orchestrator.core import effects as ef
 from orchestrator.core import events as ev
 from orchestrator.core.reducer import reduce
 from orchestrator.core.state import Doing, Flag, Status
-from tests.core.worlds import agent_spec, of, running
+from tests.core.worlds import CLI, Play, agent_spec, of, running
 
 
 def test_a_turn_with_a_tool_and_a_permission() -> None:
@@ -147,3 +148,138 @@ def test_any_order_of_reading_ends_in_the_newest_status(
         newest = mono
     assert world.agents["a"].status is in_order.agents["a"].status
     assert replace(world.agents["a"].evidence) == in_order.agents["a"].evidence
+
+
+def test_background_work_that_ends_was_not_interrupted() -> None:
+    play = running(agent_spec("a"))
+    play.status_file("a", "working")
+    play.hook("a", "UserPromptSubmit", text="do it")
+    play.hook("a", "Stop", background=1)
+    play.status_file("a", "ready")
+    agent = play.world.agents["a"]
+    assert (agent.status, agent.flags, agent.detail) == (Status.READY, frozenset(), "")
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_a_compaction_that_ends_was_not_interrupted(told: bool) -> None:
+    """Of one that is asked for, there is no Stop hook; of one that is cut, no hook at all."""
+    play = running(agent_spec("a"))
+    play.status_file("a", "working")
+    play.hook("a", "PreCompact", reason="manual")
+    if told:
+        play.hook("a", "PostCompact", reason="manual")
+    play.status_file("a", "ready")
+    agent = play.world.agents["a"]
+    assert (agent.status, agent.flags) == (Status.READY, frozenset())
+
+
+def test_a_turn_goes_on_after_its_compaction() -> None:
+    play = running(agent_spec("a"))
+    play.hook("a", "UserPromptSubmit", text="do it")
+    play.hook("a", "PreCompact", reason="auto")
+    play.hook("a", "PostCompact", reason="auto")
+    agent = play.world.agents["a"]
+    assert (agent.status, agent.doing) == (Status.WORKING, Doing.THINKING)
+
+
+def test_a_tool_that_was_over_before_its_answer_was_told_runs_no_more() -> None:
+    play = running(agent_spec("a"))
+    play.status_file("a", "working")
+    play.hook("a", "UserPromptSubmit", text="do it")
+    play.hook("a", "PermissionRequest", tool="Bash", argument="ls")
+    play.status_file("a", "blocked", waiting_for="permission prompt")
+    play.now -= 0.5
+    play.hook("a", "PostToolBatch")
+    play.status_file("a", "working")
+    agent = play.world.agents["a"]
+    assert (agent.status, agent.doing) == (Status.WORKING, Doing.THINKING)
+
+
+def queued() -> Play:
+    """A second prompt is submitted in the middle of a turn."""
+    play = running(agent_spec("a"))
+    play.hook("a", "UserPromptSubmit", text="one")
+    play.give(status(play, "busy"))
+    play.hook("a", "UserPromptSubmit", text="two")
+    return play
+
+
+def status(play: Play, raw: str, at: float | None = None) -> ev.StatusFileSeen:
+    """In the CLI's own words."""
+    assert CLI.status_file is not None
+    run, said = play.world.agents["a"].run, CLI.status_file.states[raw]
+    stamp = play.stamp("status", at)
+    return ev.StatusFileSeen(agent="a", run=run, status=said, raw=raw, **stamp)
+
+
+def test_a_turn_that_was_queued_goes_on_after_the_stop_of_the_one_before() -> None:
+    """The CLI's file says busy all the time, and no other hook tells of it."""
+    play = queued()
+    play.hook("a", "Stop", text="first")
+    assert play.status("a") == "working"
+    play.hook("a", "Stop", text="second")
+    assert play.status("a") == "ready"
+    play.give(status(play, "idle"))
+    agent = play.world.agents["a"]
+    assert (agent.status, agent.flags, agent.detail) == (Status.READY, frozenset(), "second")
+
+
+def test_a_prompt_that_went_into_the_same_turn_ends_with_it() -> None:
+    play = queued()
+    play.hook("a", "Stop", text="both")
+    play.give(status(play, "idle"))
+    agent = play.world.agents["a"]
+    assert (agent.status, agent.flags) == (Status.READY, frozenset())
+
+
+def test_a_file_that_told_of_the_end_before_the_stop_is_believed() -> None:
+    play = queued()
+    play.give(status(play, "idle"))
+    play.hook("a", "Stop", text="both")
+    agent = play.world.agents["a"]
+    assert (agent.status, agent.flags) == (Status.READY, frozenset())
+
+
+def test_a_prompt_whose_turn_the_file_told_of_first_is_not_queued() -> None:
+    play = running(agent_spec("a"))
+    play.hook("a", "UserPromptSubmit", text="one")
+    play.give(status(play, "busy"))
+    play.hook("a", "Stop", text="done")
+    play.give(status(play, "idle"))
+    play.give(status(play, "busy"))
+    play.hook("a", "UserPromptSubmit", text="two")
+    play.hook("a", "Stop", text="done")
+    assert play.status("a") == "ready"
+
+
+def test_a_sub_agent_that_asks_after_the_turn_goes_on_in_the_background() -> None:
+    play = running(agent_spec("a"))
+    play.hook("a", "UserPromptSubmit", text="one")
+    play.give(status(play, "busy"))
+    play.hook("a", "Stop", background=1)
+    play.hook("a", "PermissionRequest", tool="Bash", argument="ls", subagent="s")
+    play.status_file("a", "blocked", waiting_for="permission prompt")
+    play.give(status(play, "busy"))
+    agent = play.world.agents["a"]
+    assert (agent.status, agent.doing) == (Status.WORKING, Doing.BACKGROUND)
+    play.hook("a", "PostToolBatch", subagent="s")
+    play.give(status(play, "idle"))
+    agent = play.world.agents["a"]
+    assert (agent.status, agent.flags) == (Status.READY, frozenset())
+
+
+def test_an_end_that_was_filed_just_before_its_stop_hook_is_the_end() -> None:
+    """The hook of it was written late, and read first."""
+    play = queued()
+    play.hook("a", "Stop", text="both")
+    play.give(status(play, "idle", at=play.journal[-1].mono - 0.02))
+    assert play.status("a") == "ready"
+
+
+def test_a_prompt_that_was_queued_in_a_compaction_goes_on_after_it() -> None:
+    play = running(agent_spec("a"))
+    play.give(status(play, "busy"))
+    play.hook("a", "PreCompact", reason="manual")
+    play.hook("a", "UserPromptSubmit", text="queued")
+    play.hook("a", "PostCompact", reason="manual")
+    assert play.status("a") == "working"
