@@ -5,8 +5,8 @@ import time
 from collections.abc import Callable
 
 from orchestrator.core.effects import SendInterrupt
+from orchestrator.core.readings import IN_TURN
 from orchestrator.core.receipts import is_draft_of
-from orchestrator.core.reports import IN_TURN
 from orchestrator.core.screen import Look, is_interruptible, read
 from orchestrator.core.state import Agent
 from orchestrator.tmux import panes

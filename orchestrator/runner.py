@@ -55,6 +55,7 @@ from orchestrator.core.receipts import is_command
 from orchestrator.core.recovery import differs
 from orchestrator.core.screen import Look
 from orchestrator.core.state import Process, SessionState, Source, World
+from orchestrator.core.versions import as_told
 from orchestrator.errors import CrewError, TmuxError, UserError
 from orchestrator.launching import Environment
 from orchestrator.locations import SessionPaths
@@ -65,6 +66,9 @@ from orchestrator.tmux.control import Control
 from orchestrator.tmux.link import Link
 
 log = logging.getLogger(__name__)
+
+# Effects that read a screen.
+OnScreen = TypeMessage | PressSubmit | JudgeMessage | GiveAnswer | SendInterrupt | LookAtScreen
 
 # Agents that start at the same moment: each costs about a core for its first tenths of a second.
 STARTS = max(4, 2 * (os.cpu_count() or 1))
@@ -127,7 +131,7 @@ class Runner:
         if before is not None:
             await asyncio.wait({before})
         try:
-            await self._do(effect)
+            await self._do(self._as_told(effect))
         except Exception as error:  # whatever it is, it becomes a fact
             known = isinstance(error, CrewError | OSError)
             log.log(
@@ -141,6 +145,14 @@ class Runner:
             # What a person has written wrong does not mend by being tried again.
             permanent = isinstance(error, UserError)
             self._failed(effect, str(error) or type(error).__name__, permanent=permanent)
+
+    def _as_told(self, effect: AnyEffect) -> AnyEffect:
+        """The effect for the version of the CLI that runs there."""
+        if not isinstance(effect, OnScreen):
+            return effect
+        agent = self._world().agents.get(effect.agent)
+        version = None if agent is None else agent.version
+        return replace(effect, cli=as_told(effect.cli, version))
 
     async def drain(self, timeout: float) -> None:
         """Wait for the effects under way, at most so many seconds."""
@@ -382,18 +394,24 @@ class Runner:
             self._post(screen_seen(effect.agent, effect.run, look))
 
 
-def screen_seen(agent: str, run: int, look: Look) -> ScreenSeen:
-    """The event that a reading of the screen is."""
+def screen_seen(
+    agent: str, run: int, look: Look, taken: tuple[float, float] | None = None
+) -> ScreenSeen:
+    """The event that a reading of the screen is. `taken`: when the snapshot was ordered."""
+    at, mono = taken or clock.now()
     return ScreenSeen(
+        at=at,
+        mono=mono,
+        source="screen",
         agent=agent,
         run=run,
         status=look.status,
         ask=look.ask,
+        doing=look.doing,
         name=look.name,
         text=look.text,
         options=look.options,
         seconds=look.seconds,
-        **_stamp("screen"),
     )
 
 

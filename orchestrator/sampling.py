@@ -2,14 +2,15 @@
 
 The process trees of all agents are measured in one pass, in a thread: seldom while nobody
 watches, every few seconds while somebody does. It is the one thing here that is looked at by the
-clock: the kernel tells nobody that a process has become busy.
+clock: the kernel tells nobody that a process has become busy. What a tree shares is told apart
+only for agents whose screen somebody looks at: that takes far longer.
 """
 
 import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from orchestrator.core.events import AnyEvent
 from orchestrator.core.state import Process
@@ -70,8 +71,10 @@ class Meter:
 class Sampler:
     """Measures while `run` runs, and tells `say(samples, load)` after each pass.
 
-    `samples`: by agent, `cpu` as a fraction of one core since the last pass (None: not known yet)
-    and `rss` in bytes. `load`: the meter's reading, None while nobody watches.
+    `samples`: by agent, of its process and all below it, `cpu` as a fraction of one core since the
+    last pass (None: not known yet), `rss` in bytes, `children`: how many live below it, and `pss`
+    in bytes, where what they share counts once (None: not in `shown()`, or it may not be read).
+    `load`: the meter's reading, None while nobody watches.
     """
 
     def __init__(
@@ -80,7 +83,10 @@ class Sampler:
         meter: Meter,
         say: Callable[[View, View | None], None],
         *,
-        usage: Callable[[Mapping[str, Process]], Mapping[str, Usage]] = processes.usage,
+        shown: Callable[[], Collection[str]] = frozenset,
+        usage: Callable[
+            [Mapping[str, Process], Collection[str]], Mapping[str, Usage]
+        ] = processes.usage,
         idle: float = IDLE,
         every: float = WATCHED,
         soon: float = SOON,
@@ -88,6 +94,7 @@ class Sampler:
         self._processes = watched
         self._meter = meter
         self._say = say
+        self._shown = shown
         self._usage = usage
         self._idle, self._every, self._soon = idle, every, soon
         self._watchers = 0
@@ -141,17 +148,24 @@ class Sampler:
 
     async def _measure(self) -> None:
         found = dict(self._processes())
-        used = await asyncio.to_thread(self._usage, found) if found else {}
+        shown = frozenset(self._shown())
+        used = await asyncio.to_thread(self._usage, found, shown) if found else {}
         now = asyncio.get_running_loop().time()
         passed, self._at = now - self._at, now
         before, self._used = self._used, {n: (found[n], use.cpu) for n, use in used.items()}
         self._samples = {
             name: {
                 "cpu": _fraction(before.get(name), self._used[name], passed),
-                "rss": round(use.rss / RSS_STEP) * RSS_STEP,
+                "rss": _stepped(use.rss),
+                "children": use.children,
+                "pss": None if use.pss is None else _stepped(use.pss),
             }
             for name, use in used.items()
         }
+
+
+def _stepped(size: int) -> int:
+    return round(size / RSS_STEP) * RSS_STEP
 
 
 def _fraction(

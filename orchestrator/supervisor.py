@@ -111,12 +111,16 @@ class Supervisor:
         self.environment = Environment(env)
         self.publisher = Publisher(world)
         self.publisher.committed = seq
+        # The tmux server does not answer.
+        self._hanging = False
         self.link = Link(
             paths,
             procfs.is_alive,
             on_lost=self._server_lost,
             on_closing=self._closing,
+            on_away=self._gone_away,
             on_back=self._doubt_tmux,
+            on_silent=self._hangs,
         )
         self.runtime = Runtime(
             world,
@@ -129,7 +133,9 @@ class Supervisor:
             committed=self._committed,
         )
         self.meter = Meter()
-        self.sampler = Sampler(self._processes, self.meter, self._sampled)
+        self.sampler = Sampler(
+            self._processes, self.meter, self._sampled, shown=lambda: self.viewing.viewed
+        )
         self.viewing = Viewing(
             lambda: self.link.control,
             lambda: self.runtime.world,
@@ -246,10 +252,24 @@ class Supervisor:
         self._say_source("tmux", None)
         self.viewing.again()
 
-    def _wrong(self, source: str, sentence: str) -> None:
-        """A source is out of order for long, and something slower stands in for it."""
-        log.warning("%s", sentence)
+    def _wrong(self, source: str, sentence: str | None) -> None:
+        """A source is out of order for long, and something slower stands in for it; or no more."""
+        if sentence is None:
+            log.info("%s: in order again", source)
+        else:
+            log.warning("%s", sentence)
         self._say_source(source, sentence)
+
+    def _gone_away(self) -> None:
+        self._hanging = False
+        self._say_source("tmux", self._away())
+
+    def _hangs(self, hangs: bool) -> None:
+        """The tmux server does not answer; or does again."""
+        self._hanging = hangs
+        self._wrong("tmux", self._away())
+        if not hangs:
+            self._doubt("tmux", "the server had not answered")
 
     def _say_source(self, source: str, sentence: str | None) -> None:
         self.publisher.say(sources={**self.publisher.health["sources"], source: sentence})
@@ -283,6 +303,8 @@ class Supervisor:
         except TmuxGone:
             server = self.runtime.world.server
             return None if server is None else f"not connected to tmux (pid {server.pid})"
+        if self._hanging and (server := self.runtime.world.server) is not None:
+            return f"the tmux server (pid {server.pid}) does not answer"
         return None
 
     # -- questions that need a pane ---------------------------------------------------------------

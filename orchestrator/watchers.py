@@ -13,12 +13,14 @@ from typing import Any
 import aiofiles
 
 from orchestrator import launching, procfs
+from orchestrator.checks import Checks
 from orchestrator.core import views
 from orchestrator.core.events import DeadlinePassed, ProcessExited
 from orchestrator.core.readings import in_first_run
 from orchestrator.core.screen import Look, is_emptied, read
 from orchestrator.core.spec import CliSpec
-from orchestrator.core.state import NEEDS_HUMAN, Agent, Process, Source, Status, World
+from orchestrator.core.state import NEEDS_HUMAN, Agent, Doing, Process, Source, Status, World
+from orchestrator.core.versions import for_version
 from orchestrator.errors import TmuxError, TmuxGone
 from orchestrator.launching import Environment
 from orchestrator.locations import SessionPaths
@@ -46,8 +48,8 @@ MARKS = 0.5
 # Seconds after which a first-run dialog that shows no choices is taken for one that has none: they
 # are drawn half a second after the dialog itself, and more on a busy machine.
 CHOICES = 4.0
-# What a source says of a place that it cannot watch: that lasts, its other reports are of a moment.
-UNWATCHED = "looked at every"
+# Two ends of a limit that differ by less (s) are one: the screen shows whole seconds.
+SAME_END = 2.0
 # Marks that call a person; the others are calm.
 COLOURS: Mapping[Status, Colour] = {Status.BLOCKED: "yellow", Status.FAILED: "red"}
 
@@ -55,7 +57,8 @@ COLOURS: Mapping[Status, Colour] = {Status.BLOCKED: "yellow", Status.FAILED: "re
 class Watchers:
     """Everything that turns the world's agents into watches.
 
-    `wrong(source, sentence)` is told what is out of order for long: `files` or `screens`.
+    `wrong(source, sentence)` is told what is out of order for long, None when nothing is any more:
+    `files` or `screens`.
     """
 
     def __init__(
@@ -68,7 +71,7 @@ class Watchers:
         already: Callable[[Sequence[str]], set[str]],
         doubt: Callable[[Source, str], None],
         environment: Callable[[], Environment],
-        wrong: Callable[[str, str], None],
+        wrong: Callable[[str, str | None], None],
     ) -> None:
         loop = asyncio.get_running_loop()
         self._paths = paths
@@ -76,19 +79,34 @@ class Watchers:
         self._world = world
         self._post = post
         self._environment = environment
-        self._wrong = wrong
         self.files = Files(
             paths.spool,
             post=lambda events: post(*events),
             already=already,
             doubt=doubt,
-            report=self._report,
+            report=lambda text: log.warning("%s", text),
+            wrong=lambda text: wrong("files", text),
         )
         self._exits = Exits(loop, self._exited)
-        self._terminals = Terminals(loop, self._written, lambda text: wrong("screens", text))
+        self._terminals = Terminals(
+            loop,
+            self._written,
+            lambda text: wrong("screens", text),
+            lambda: wrong("screens", None),
+        )
         self._screens = Screens(loop, self._terminals, self._snapshot, self._screen)
+        self._checks = Checks(
+            loop,
+            agent_of=self._agent,
+            glance=lambda name: self._spawn(self._glance(name)),
+            post=post,
+            report=lambda text: log.info("%s", text),
+        )
         self._deadlines = clock.Deadlines(loop, self._due)
-        self._looks: dict[str, tuple[int, Look]] = {}
+        # By agent: the run, what its screen said last, and the loop time (s) at which a limit ends.
+        self._looks: dict[str, tuple[int, Look, float | None]] = {}
+        # By agent: when its newest snapshot was ordered (wall clock, monotonic).
+        self._taken: dict[str, tuple[float, float]] = {}
         self._undrawn: dict[str, tuple[Look, asyncio.TimerHandle]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._marking = False
@@ -116,8 +134,11 @@ class Watchers:
     def _follow_agent(self, before: Agent | None, agent: Agent, world: World) -> None:
         def watched(a: Agent) -> tuple[object, ...]:
             conversations = a.transcript, a.conversation, tuple(a.usage.transcripts)
-            return a.process, a.run, a.tty, conversations, _unheard(a)
+            return a.process, a.run, a.tty, conversations, _needs_screen(a)
 
+        cli = world.team.clis.get(agent.spec.cli) if world.team is not None else None
+        if cli is not None:
+            self._checks.follow(agent, cli)
         same = before is not None and watched(before) == watched(agent)
         if same or world.team is None:
             return
@@ -126,7 +147,6 @@ class Watchers:
             self._forget(agent.name)
         else:
             self._exits.watch(agent.name, agent.run, process)
-        cli = world.team.clis.get(agent.spec.cli)
         if cli is None:
             return  # It left the team and is ending.
         known = launching.values(
@@ -147,17 +167,23 @@ class Watchers:
             since=agent.said["transcript"].at if "transcript" in agent.said else None,
             usage=agent.usage,
         )
-        if process and agent.tty is not None and (reads_screen(cli) or _unheard(agent)):
+        if process and agent.tty is not None and (reads_screen(cli) or _needs_screen(agent)):
             self._screens.follow(agent.name, agent.tty)
         else:
             self._screens.unfollow(agent.name)
+            self._looks.pop(agent.name, None)
 
     def _forget(self, name: str) -> None:
         self._exits.unwatch(name)
         self.files.unfollow(name)
         self._screens.unfollow(name)
         self._looks.pop(name, None)
+        self._taken.pop(name, None)
+        self._checks.forget(name)
         self._drawn(name)
+
+    def _agent(self, name: str) -> Agent | None:
+        return self._world().agents.get(name)
 
     def _due(self, name: str, due: float) -> None:
         at, mono = clock.now()
@@ -167,18 +193,12 @@ class Watchers:
             )
         )
 
-    def _report(self, text: str) -> None:
-        if UNWATCHED in text:
-            self._wrong("files", text)
-        else:
-            log.warning("%s", text)
-
     # -- deaths -----------------------------------------------------------------------------------
 
     def _exited(self, name: str, run: int, process: Process) -> None:
         """A pidfd fired: find out how it ended, and tell."""
         del process
-        agent = self._world().agents.get(name)
+        agent = self._agent(name)
         pane = agent.pane if agent is not None and agent.run == run else None
         self._spawn(self._tell_exit(name, run, pane))
 
@@ -238,7 +258,7 @@ class Watchers:
         return server is not None and procfs.is_alive(server)
 
     def _is_waiting(self, name: str) -> bool:
-        agent = self._world().agents.get(name)
+        agent = self._agent(name)
         return agent is not None and agent.status is Status.STARTING and agent.process is None
 
     async def _keep_last_words(self, name: str, pane: str) -> None:
@@ -259,12 +279,14 @@ class Watchers:
 
     async def _snapshot(self, name: str) -> list[str] | None:
         """What `Screens` takes of an agent's pane when its terminal was written to."""
-        agent = self._world().agents.get(name)
+        agent = self._agent(name)
         if agent is None or agent.pane is None:
             return None
+        # What is reported while the snapshot is taken is newer than what it shows.
+        self._taken[name] = clock.now()
         try:
             return await self._link.control.snapshot(agent.pane)
-        except TmuxError:
+        except (TmuxError, OSError):
             return None
 
     def _screen(self, name: str, lines: list[str]) -> None:
@@ -274,8 +296,7 @@ class Watchers:
         if agent is None or world.team is None or agent.spec.cli not in world.team.clis:
             return
         cli = world.team.clis[agent.spec.cli]
-        # What stands in the input line is no status: each key would be an event.
-        look = replace(read(lines, cli.screen), draft=None)
+        look = _read(lines, cli, agent)
         if look.status == "blocked" and not look.options and not reads_screen(cli):
             told = self._looks.get(name)
             if told is not None and told[0] == agent.run and is_emptied(look, told[1]):
@@ -289,13 +310,48 @@ class Watchers:
         else:
             self._drawn(name)
         # What it said before may be overtaken: by a command typed since, say.
-        overtaken = reads_screen(cli) and look.status != agent.status.value
-        if self._looks.get(name) != (agent.run, look) or overtaken:
+        depends = reads_screen(cli) or "status" in agent.doubts
+        overtaken = depends and look.status not in (None, agent.status.value)
+        if overtaken or self._is_news(name, agent.run, look):
+            self._seen(name, agent.run, look)
+
+    def _is_news(self, name: str, run: int, look: Look) -> bool:
+        """Whether it says something else than the last: of a limit, that it ends at another time.
+
+        The seconds that are left of one change with every look.
+        """
+        told = self._looks.get(name)
+        if told is None or told[0] != run:
+            return True
+        before, ends, ended = told[1], self._ends(look), told[2]
+        if replace(look, seconds=None) != replace(before, seconds=None):
+            return True
+        return (ends is None) != (ended is None) or abs((ends or 0) - (ended or 0)) > SAME_END
+
+    @staticmethod
+    def _ends(look: Look) -> float | None:
+        """Loop time (s) at which the limit that it shows ends."""
+        if look.seconds is None:
+            return None
+        return asyncio.get_running_loop().time() + look.seconds
+
+    async def _glance(self, name: str) -> None:
+        """Look at the screen of who waits for its model: only what nothing else tells is news."""
+        lines = await self._snapshot(name)
+        world = self._world()
+        agent = world.agents.get(name)
+        if lines is None or agent is None or world.team is None:
+            return
+        cli = world.team.clis.get(agent.spec.cli)
+        if cli is None or agent.status is not Status.WORKING:
+            return
+        look = _read(lines, cli, agent)
+        if look.status == "limited" or look.doing is not None:
             self._seen(name, agent.run, look)
 
     def _seen(self, name: str, run: int, look: Look) -> None:
-        self._looks[name] = (run, look)
-        self._post(screen_seen(name, run, look))
+        self._looks[name] = (run, look, self._ends(look))
+        self._post(screen_seen(name, run, look, self._taken.get(name)))
 
     def _drawn(self, name: str) -> None:
         """A dialog that had no choices yet has them, or has gone."""
@@ -346,6 +402,7 @@ class Watchers:
         self._screens.close()
         self._terminals.close()
         self._exits.close()
+        self._checks.close()
         self._deadlines.close()
         for name in list(self._undrawn):
             self._drawn(name)
@@ -365,6 +422,17 @@ def _texts(world: World) -> tuple[str, str]:
 def _unheard(agent: Agent) -> bool:
     """Whether only the screen can tell of a dialog: the CLI has reported nothing of itself yet."""
     return agent.status is Status.STARTING or in_first_run(agent)
+
+
+def _read(lines: list[str], cli: CliSpec, agent: Agent) -> Look:
+    """What the screen says, but for the input line: each key in it would be an event."""
+    return replace(read(lines, for_version(cli.screen, agent.version)[0]), draft=None)
+
+
+def _needs_screen(agent: Agent) -> bool:
+    """Whether the screen is followed although the CLI has something better to report by."""
+    tries = agent.status is Status.LIMITED or agent.doing is Doing.RETRYING
+    return tries or _unheard(agent) or "status" in agent.doubts
 
 
 def reads_screen(cli: CliSpec) -> bool:

@@ -45,6 +45,7 @@ def agent(name: str, status: str = "ready", **more: Any) -> Json:
         "status": status,
         "doing": None,
         "flags": [],
+        "doubts": [],
         "since": time.time() - 12,
         "detail": "",
         "pid": 4242,

@@ -154,6 +154,41 @@ def test_performance_needs_no_session(store: DiskCache) -> None:
     assert found["hit_rate"] == pytest.approx(100 / 104)
 
 
+def test_performance_tells_what_agents_use(fake: FakeSupervisor, store: DiskCache) -> None:
+    boss = {"cpu": 0.126, "rss": 412 << 20, "children": 3, "pss": 240 << 20}
+    worker = {"cpu": None, "rss": 9 << 20, "children": 0, "pss": None}
+    fake.publish(samples={"boss": boss, "worker-1": worker})
+    assert well(crew("report", "performance")) == [
+        "AGENT     CPU  MEMORY  CHILDREN",
+        "boss      13%  412M    3",
+        "worker-1  -    9M      0",
+        "",
+        "nothing was asked yet",
+    ]
+    store.note(asked(1, "hit", took=0.5))
+    found = told("performance")
+    assert found["agents"] == [{"name": "boss", **boss}, {"name": "worker-1", **worker}]
+    assert found["asks"] == 1
+
+
+def test_performance_does_without_a_session_unless_one_is_named(
+    fake: FakeSupervisor, store: DiskCache
+) -> None:
+    fake.publish(samples={"boss": {"cpu": 0.5, "rss": 1 << 20, "children": 1, "pss": None}})
+    with FakeSupervisor(session_paths("other"), agent("a")):
+        assert well(crew("report", "performance")) == ["nothing was asked yet"]
+        assert [one["name"] for one in told("performance", "-s", "demo")["agents"]] == ["boss"]
+        assert told("performance", "-s", "other")["agents"] == []
+    ran = crew("report", "performance", "-s", "nowhere")
+    assert ran.status != 0
+    assert "there is no session 'nowhere'" in ran.err
+
+
+def test_performance_of_a_session_that_is_down(cwd: Path, store: DiskCache) -> None:
+    record(ended(launched(cwd)))
+    assert told("performance")["agents"] == []
+
+
 @given(st.lists(st.floats(0, 1e6), min_size=1))
 def test_percentiles_are_measured_values_in_order(values: list[float]) -> None:
     found = verb.percentiles(values)
@@ -232,6 +267,7 @@ def test_lines_fit_the_terminal(
     fake: FakeSupervisor, store: DiskCache, monkeypatch: pytest.MonkeyPatch, about: str
 ) -> None:
     fake.streams["events"] = lambda _: iter([*({"event": one} for one in EVENTS), {"exit": 0}])
+    fake.publish(samples={"boss" * 9: {"cpu": 0.5, "rss": 1 << 20, "children": 1, "pss": None}})
     store.note(asked(1, "failed", error="very long " * 40))
     monkeypatch.setenv("COLUMNS", "40")
     assert max(map(width, well(crew("report", about)))) <= 40

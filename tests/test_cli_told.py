@@ -148,6 +148,9 @@ TOLD: list[tuple[dict[str, Any], str]] = [
         {"kind": "screen_seen", "status": "blocked", "text": "Run it?", "options": [["1", "Yes"]]},
         "its screen shows blocked: Run it?",
     ),
+    ({"kind": "status_file_gone"}, "its status file is gone"),
+    ({"kind": "terminal_seen", "quiet_since": 5.0}, "nothing moves any more"),
+    ({"kind": "terminal_seen", "quiet_since": None}, "it moves again"),
     ({"kind": "message_typed", "number": 5}, "message 5 typed"),
     (
         {"kind": "message_held", "number": 5, "reason": "a dialog is open"},

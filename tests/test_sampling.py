@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,6 @@ from orchestrator.sources.processes import Usage
 from orchestrator.sources.ptys import Terminals
 from orchestrator.sources.watches import Watches
 from orchestrator.verbs.render import session_remarks
-from orchestrator.watchers import UNWATCHED
 from tests.end_to_end.conftest import Crew
 from tests.end_to_end.conftest import crew as crew
 from tests.test_viewing import Ask
@@ -105,12 +104,16 @@ async def test_a_tree_is_measured_for_whoever_watches(busy: subprocess.Popen[byt
     process = process_of(busy.pid)
     assert process is not None
     told = Told()
-    sampler = Sampler(lambda: {"a": process}, Meter(), told, idle=60, every=0.3, soon=0.5)
+    shown: set[str] = set()
+    sampler = Sampler(
+        lambda: {"a": process}, Meter(), told, shown=lambda: shown, idle=60, every=0.3, soon=0.5
+    )
     async with running(sampler):
         with sampler.watching():
             samples, load = await told.next()
             assert (list(samples), samples["a"]["cpu"], load) == (["a"], None, None)
             assert samples["a"]["rss"] % RSS_STEP == 0
+            assert samples["a"]["pss"] is None, "nobody looks at it"
             with sampler.watching():  # A second one changes nothing.
                 samples, load = await told.next()
             assert load == {"queue": 0, "latency_ms": None, "events": 0}
@@ -118,6 +121,15 @@ async def test_a_tree_is_measured_for_whoever_watches(busy: subprocess.Popen[byt
             async with asyncio.timeout(20):
                 while not 0.05 <= samples["a"]["cpu"] <= 1.5 or samples["a"]["rss"] < 5 * RSS_STEP:
                     samples, _ = await told.next()
+            assert samples["a"]["children"] == 1
+            shown.add("a")
+            while samples["a"]["pss"] is None:
+                samples, _ = await told.next()
+            assert samples["a"]["pss"] % RSS_STEP == 0
+            assert 0 < samples["a"]["pss"] <= samples["a"]["rss"]
+            shown.clear()
+            while samples["a"]["pss"] is not None:
+                samples, _ = await told.next()
         assert (await told.next())[1] is None, "nobody watches: there is no load to tell"
 
 
@@ -127,7 +139,7 @@ async def test_passes_are_spared_and_a_failure_is_not_the_end() -> None:
     process, other = (Process(pid=n, start=1, boot="b") for n in (1, 2))
     processes = {"a": process}
 
-    def usage(found: Mapping[str, Process]) -> Mapping[str, Usage]:
+    def usage(found: Mapping[str, Process], shown: Collection[str]) -> Mapping[str, Usage]:
         nonlocal passes
         passes += 1
         if passes == 2:
@@ -147,14 +159,47 @@ async def test_passes_are_spared_and_a_failure_is_not_the_end() -> None:
         with sampler.watching():
             samples, _ = await told.next()
             assert passes >= 3, "after the one that failed"
-            assert samples["a"] == {"cpu": samples["a"]["cpu"], "rss": 0}
-            assert samples["a"]["cpu"] > 0
+            cpu = samples["a"]["cpu"]
+            assert samples["a"] == {"cpu": cpu, "rss": 0, "children": 0, "pss": None}
+            assert cpu > 0
             processes["a"] = other
             while (samples := (await told.next())[0])["a"]["cpu"] is not None:
                 pass
             processes.clear()
             while (await told.next())[0]:
                 pass
+
+
+async def test_what_differs_by_little_is_told_as_the_same() -> None:
+    """And of whom nobody looks at, the costly part is not asked for."""
+    asked: list[Collection[str]] = []
+    processes = {name: Process(pid=1, start=1, boot="b") for name in "ab"}
+
+    def usage(found: Mapping[str, Process], shown: Collection[str]) -> Mapping[str, Usage]:
+        asked.append(shown)
+        size = 7 * RSS_STEP + 1000 * len(asked)
+        pss = dict.fromkeys(shown, size - RSS_STEP)
+        return {n: Usage(cpu=1.0, rss=size, children=2, pss=pss.get(n)) for n in found}
+
+    told = Told()
+    sampler = Sampler(
+        lambda: processes,
+        Meter(),
+        told,
+        shown=lambda: ["b", "gone"],
+        usage=usage,
+        idle=60,
+        every=0.02,
+        soon=0.02,
+    )
+    async with running(sampler):
+        with sampler.watching():
+            while len(told.samples) < 4:
+                await told.next()
+    assert {frozenset(each) for each in asked} == {frozenset({"b", "gone"})}
+    same = {"cpu": 0.0, "rss": 7 * RSS_STEP, "children": 2}
+    expected = {"a": {**same, "pss": None}, "b": {**same, "pss": 6 * RSS_STEP}}
+    assert [told.samples[n] == expected for n in (1, 2, 3)] == [True] * 3
 
 
 # -- what is told ----------------------------------------------------------------------------------
@@ -189,7 +234,7 @@ def test_only_sentences_are_remarks() -> None:
     assert session_remarks(view) == ["! the disk is full", "! it is gone", "! no watch"]
 
 
-async def test_a_place_that_cannot_be_watched_is_known_by_its_words(
+async def test_who_cannot_watch_a_place_says_what_stands_in_for_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The sources' own sentences, by their own failures."""
@@ -205,14 +250,17 @@ async def test_a_place_that_cannot_be_watched_is_known_by_its_words(
     terminals._without("a", "/dev/pts/1", OSError(28, "No space left on device"))
     terminals.close()
     assert len(told) == 2
-    assert all(UNWATCHED in sentence for sentence in told)
+    assert all("looked at every" in sentence for sentence in told)
 
 
 # -- through the real supervisor -------------------------------------------------------------------
 
 
-def sampled(name: str) -> Callable[[Json], object]:
-    return lambda line: line.get("change", {}).get("samples", {}).get(name, {}).get("cpu")
+def sample(line: Json, name: str) -> Json:
+    """What a line of `watch` says that an agent uses."""
+    told = line.get("view") or line.get("change") or {}
+    found: Json = told.get("samples", {}).get(name, {})
+    return found
 
 
 def test_a_watcher_sees_what_agents_use_and_how_the_loop_keeps_up(crew: Crew, ask: Ask) -> None:
@@ -221,6 +269,8 @@ def test_a_watcher_sees_what_agents_use_and_how_the_loop_keeps_up(crew: Crew, as
     crew.wait_status(a="ready", b="ready")
     crew.run("stop", "b")
     crew.wait_status(b="stopped")
+    screen = ask("screen", agent="a")
+    assert screen.next() is not None
     stream = ask("watch")
     view = stream.next()
     assert view is not None
@@ -236,9 +286,16 @@ def test_a_watcher_sees_what_agents_use_and_how_the_loop_keeps_up(crew: Crew, as
     assert load["queue"] >= 1
     status = crew.view()
     assert set(status["samples"]) == {"a"}, "who has no process is left out"
-    assert status["samples"]["a"]["rss"] > 0
+    used = status["samples"]["a"]
+    assert used["rss"] > 0
+    assert used["children"] >= 0
+    assert used["pss"] > 0, "somebody looks at its screen"
     assert status["health"]["sources"] == {"files": None, "screens": None, "tmux": None}
     assert "!" not in crew.run("status").stdout
     stream.close()
     crew.wait(lambda view: view["health"]["loop"] is None, "nobody watches")
+    screen.close()
+    ask("watch").until(
+        lambda line: sample(line, "a").get("pss", 1) is None, "nobody looks at its screen"
+    )
     assert all(e["kind"] != "sampled" for e in crew.events()), "never journalled"

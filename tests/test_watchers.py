@@ -1,4 +1,4 @@
-"""Deaths that fall into a moment in which the control client is away."""
+"""Deaths while the control client is away; and what is read from screens beside all else."""
 
 import asyncio
 import os
@@ -9,12 +9,21 @@ from typing import Any, cast
 import pytest
 
 from orchestrator import procfs, watchers
-from orchestrator.core.events import AnyEvent, ProcessExited
+from orchestrator.core.events import (
+    AnyEvent,
+    DeadlinePassed,
+    HookReceived,
+    ProcessExited,
+    ScreenSeen,
+    StatusFileGone,
+)
 from orchestrator.core.reducer import reduce
-from orchestrator.core.state import Process, Status, World
+from orchestrator.core.spec import ScreenPattern
+from orchestrator.core.state import Doing, Process, Status, World
 from orchestrator.errors import TmuxError, TmuxGone
 from orchestrator.launching import Environment
 from orchestrator.locations import ensure_private, session_paths
+from orchestrator.sources import clock
 from orchestrator.tmux import panes
 from orchestrator.tmux.link import Link
 from orchestrator.watchers import Watchers
@@ -157,3 +166,100 @@ async def test_what_the_server_took_with_it_is_not_told_twice(dies: Dies) -> Non
     await dies(tmux, session)
     assert session.exits() == [(False, False, None)]
     assert session.status is Status.STARTING
+
+
+# -- screens ---------------------------------------------------------------------------------------
+
+
+class Screens(Tmux):
+    """A server whose pane shows `lines`."""
+
+    def __init__(self, lines: Sequence[str]) -> None:
+        super().__init__(away=0)
+        self.lines = lines
+
+    async def snapshot(self, pane: str, *, history: bool = False) -> Sequence[str]:
+        return self.lines
+
+
+LIMITED = ScreenPattern(match=r"limit, (?P<seconds>\d+)s", status="limited")
+RETRYING = ScreenPattern(match="again", status="working", doing="retrying")
+READY = ScreenPattern(match="ready", status="ready")
+
+
+@pytest.fixture
+async def watching(home: object) -> AsyncIterator[tuple[Watchers, Session, Screens]]:
+    """An agent at work, whose CLI tells by hooks and a status file."""
+    session, tmux = Session(), Screens([])
+    team = session.world.team
+    assert team is not None
+    cli = team.clis["demo"]
+    screen = replace(cli.screen, patterns=(LIMITED, RETRYING, READY))
+    clis = {**team.clis, "demo": replace(cli, screen=screen)}
+    session.world = replace(session.world, team=replace(team, clis=clis))
+    at, mono = clock.now()
+    stamp: dict[str, Any] = {"at": at, "mono": mono, "agent": "a", "run": 1}
+    session.post(HookReceived(source="hook", hook="UserPromptSubmit", text="do it", **stamp))
+    made = Watchers(
+        session_paths("t"),
+        cast(Link, tmux),
+        world=lambda: session.world,
+        post=session.post,
+        already=lambda keys: set(),
+        doubt=lambda source, reason: None,
+        environment=lambda: Environment({}),
+        wrong=lambda source, sentence: None,
+    )
+    yield made, session, tmux
+    await made.close()
+
+
+def shown(session: Session) -> list[tuple[str | None, str | None]]:
+    return [(e.status, e.doing) for e in session.posted if isinstance(e, ScreenSeen)]
+
+
+async def test_a_glance_tells_what_nothing_else_does(
+    watching: tuple[Watchers, Session, Screens],
+) -> None:
+    made, session, tmux = watching
+    tmux.lines = ["ready"]
+    await made._glance("a")
+    assert shown(session) == [], "of that, its status file tells"
+    tmux.lines = ["again"]
+    await made._glance("a")
+    assert shown(session) == [("working", "retrying")]
+    assert session.world.agents["a"].doing is Doing.RETRYING
+    tmux.lines = ["limit, 24s"]
+    await made._glance("a")
+    assert session.status is Status.LIMITED
+
+
+async def test_the_seconds_that_are_left_of_a_limit_are_no_news(
+    watching: tuple[Watchers, Session, Screens], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, session, _ = watching
+    now = 1000.0
+    monkeypatch.setattr(made, "_ends", lambda look: now + look.seconds)
+    made._screen("a", ["limit, 24s"])
+    for second in range(23):
+        now = 1000.5 + second
+        made._screen("a", [f"limit, {24 - second}s"])
+    assert shown(session) == [("limited", None)]
+    made._screen("a", ["limit, 38s"])
+    assert shown(session) == [("limited", None)] * 2
+
+
+async def test_a_screen_that_stands_in_for_a_status_file_tells_what_it_told_before(
+    watching: tuple[Watchers, Session, Screens],
+) -> None:
+    """It said so at the start; of the interrupt since then, nothing else tells."""
+    made, session, _ = watching
+    made._screen("a", ["ready"])
+    at, mono = clock.now()
+    session.post(StatusFileGone(at=at, mono=mono, source="status", agent="a", run=1))
+    due = session.world.deadlines["doubt:a"]
+    session.post(
+        DeadlinePassed(at=at, mono=mono, source="clock", name="doubt:a", due=due, jitter=0.5)
+    )
+    made._screen("a", ["ready"])
+    assert session.status is Status.READY

@@ -54,7 +54,7 @@ def status_line_seen(step: Step, event: StatusLineSeen) -> None:
         context_used=event.context_used,
         context_size=event.context_size,
     )
-    step.put(replace(agent, usage=known))
+    step.put(replace(agent, usage=known, version=event.version or agent.version))
 
 
 def cost_of(world: World, agent: Agent) -> tuple[float | None, str | None]:

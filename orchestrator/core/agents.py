@@ -5,7 +5,7 @@ Statuses change here and in `reports.py`, through `lifecycle.become` alone.
 
 from dataclasses import replace
 
-from orchestrator.core import outbox, receipts
+from orchestrator.core import doubts, outbox, receipts
 from orchestrator.core.effects import ClosePane, EndProcess, Notify, Spawn, StartServer
 from orchestrator.core.events import AgentSpawned, Event, PaneFact, ProcessExited, SpawnFailed
 from orchestrator.core.lifecycle import AT_WORK, REPORTING, become, evidence_of
@@ -145,6 +145,8 @@ def adopt(
     transcript: str | None = None,
 ) -> Agent:
     """Take the process in `pane` for this agent's."""
+    if agent.process != process:
+        agent = doubts.forgotten(agent)
     return step.put(
         replace(
             agent,

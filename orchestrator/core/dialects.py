@@ -47,6 +47,8 @@ REASON: Mapping[str, str] = {
     "PreCompact": "trigger",
     "PostCompact": "trigger",
 }
+# What goes on in the background without the model: its end begins no turn.
+SHELL_TASK = "shell"
 TEXT: Mapping[str, tuple[str, int]] = {
     "UserPromptSubmit": ("prompt", PROMPT),
     "Stop": ("last_assistant_message", WORDS),
@@ -123,6 +125,7 @@ class StatusLine:
     answered: bool
     context_used: int | None
     context_size: int | None
+    version: str | None = None
 
 
 class _WrongTypeError(Exception):
@@ -235,7 +238,7 @@ def _claude_hook(hook: str, payload: Mapping[str, Any]) -> HookFields:
         question=question,
         options=options,
         subagent=_name(_strict(payload, "agent_id", str)) or None,
-        background=len(tasks) if tasks else 0,
+        background=sum(task.get("type") != SHELL_TASK for task in _dicts(tasks)),
     )
 
 
@@ -289,6 +292,7 @@ def _claude_status_line(payload: Mapping[str, Any]) -> StatusLine | Malformed:
         answered=bool(_dict(payload.get("prompt_cache")).get("requests")),
         context_used=_given(usage) if isinstance(usage, dict) else None,
         context_size=_count(context.get("context_window_size")) or None,
+        version=_text(payload.get("version"), LABEL) or None,
     )
 
 

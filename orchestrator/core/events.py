@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import field
 from typing import Literal
 
-from orchestrator.core.spec import AskKind, Reading, TeamSpec
+from orchestrator.core.spec import AskKind, Reading, ScreenDoing, TeamSpec
 from orchestrator.core.state import Process, Source
 from orchestrator.core.tokens import Tokens
 from orchestrator.core.usage import Mark
@@ -252,6 +252,28 @@ class StatusFileSeen(Event):
     conversation: str | None = None
     # Wall clock at which a limit ends.
     until: float | None = None
+    # Of the CLI that wrote it.
+    version: str | None = None
+
+
+@value
+class StatusFileGone(Event):
+    """The status file that there was is not there any more."""
+
+    kind: Literal["status_file_gone"] = "status_file_gone"
+    agent: str
+    run: int
+
+
+@value
+class TerminalSeen(Event):
+    """The terminal of an agent at work has stood still since `quiet_since` (wall clock), and
+    nothing was reported meanwhile; or (None) it moves again."""
+
+    kind: Literal["terminal_seen"] = "terminal_seen"
+    agent: str
+    run: int
+    quiet_since: float | None = None
 
 
 @value
@@ -286,6 +308,8 @@ class StatusLineSeen(Event):
     answered: bool = False
     context_used: int | None = None
     context_size: int | None = None
+    # Of the CLI that told it.
+    version: str | None = None
 
 
 @value
@@ -298,6 +322,8 @@ class ScreenSeen(Event):
     # None: no pattern matched.
     status: Reading | None
     ask: AskKind | None = None
+    # Of a turn that shows more than that it goes on.
+    doing: ScreenDoing | None = None
     # What people call the dialog that is open.
     name: str | None = None
     text: str = ""
@@ -436,6 +462,8 @@ AnyEvent = (
     | ProcessExited
     | HookReceived
     | StatusFileSeen
+    | StatusFileGone
+    | TerminalSeen
     | TranscriptSeen
     | StatusLineSeen
     | ScreenSeen

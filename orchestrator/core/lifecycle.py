@@ -87,6 +87,7 @@ def become(
         answering=agent.answering if ask and agent.ask and _same(ask, agent.ask) else None,
         flags=flags,
         limited_until=limited_until,
+        quiet_since=agent.quiet_since if event.source == "screen" else None,
     )
 
 

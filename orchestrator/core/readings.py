@@ -12,6 +12,7 @@ from orchestrator.core.spec import AskKind, CliSpec
 from orchestrator.core.state import Agent, Ask, Doing, Flag, Status
 from orchestrator.core.values import value
 
+IN_TURN = frozenset({Status.WORKING, Status.BLOCKED, Status.LIMITED})
 # What is remembered of a transcript that told of a prompt alone.
 A_PROMPT = "a prompt"
 DETAIL = 200  # characters of `detail`: a line of a wide terminal
@@ -22,6 +23,12 @@ STATUS_OF = {
     "blocked": Status.BLOCKED,
     "limited": Status.LIMITED,
 }
+# Hooks after which a tool runs no more.
+TOOL_OVER = ("PostToolUse", "PostToolBatch", "PostToolUseFailure", "PermissionDenied")
+# At work without a Stop hook at the end, or after the one that there was.
+NO_STOP = frozenset({Doing.BACKGROUND, Doing.COMPACTING})
+# Seconds in which a CLI has drawn what its hook told of.
+DRAWN = 1.0
 # The first line of a message that came through us.
 FRAME = re.compile(r"\[crew message (\d+) from ([\w-]+)\]")
 WAITING_FOR: Mapping[str, AskKind] = {
@@ -74,18 +81,28 @@ def of_hook(agent: Agent, event: HookReceived, cli: CliSpec) -> Reading | None:
         case "PermissionRequest":
             ask = _hook_ask(event)
             return Reading(status=Status.BLOCKED, ask=ask, detail=asks(ask))
-        case "PostToolUse" | "PostToolBatch" | "PostToolUseFailure" | "PermissionDenied":
+        case hook if hook in TOOL_OVER:
             return Reading(status=Status.WORKING, doing=Doing.THINKING, detail="")
         case "MessageDisplay":
             return Reading(status=Status.WORKING, doing=Doing.STREAMING, detail=event.text)
         case "PreCompact":
             return Reading(status=Status.WORKING, doing=Doing.COMPACTING, detail="")
+        case "PostCompact" if event.reason == "manual":
+            # A turn of its own, without a Stop hook. What was queued may go on at once: a status
+            # file tells.
+            over = cli.status_file is None or "status" in agent.doubts
+            return Reading(status=Status.READY, detail="") if over else None
+        case "PostCompact":
+            return Reading(status=Status.WORKING, doing=Doing.THINKING, detail="")
         case "Stop" if event.background:
             return Reading(
                 status=Status.WORKING,
                 doing=Doing.BACKGROUND,
                 detail=f"{event.background} in the background",
             )
+        case "Stop" if agent.queued and not _filed_end(agent, cli):
+            # What was queued may go on at once, and the file then says nothing: or else, its end.
+            return Reading(status=Status.WORKING, doing=Doing.THINKING, detail=event.text or "")
         case "Stop":
             return Reading(status=Status.READY, detail=event.text or "")
         case "StopFailure":
@@ -133,7 +150,10 @@ def of_status_file(agent: Agent, event: StatusFileSeen) -> Reading:
     hooks_work = agent.heard > agent.turn_after
     if status is Status.READY and (agent.status is Status.STARTING or in_first_run(agent)):
         return Reading(status=status, detail=_last_words(agent))
-    if status is Status.READY and agent.status in (Status.WORKING, Status.BLOCKED) and hooks_work:
+    ended = agent.doing in NO_STOP or _stopped(agent)
+    if status is Status.READY and agent.status in IN_TURN and ended:
+        return Reading(status=status, detail=_last_words(agent) if _stopped(agent) else "")
+    if status is Status.READY and agent.status in IN_TURN and hooks_work:
         # A turn that ends by itself says so with a Stop hook, just before or after this; an
         # interrupted one says nothing else. But where no hook told of the turn at all, none can
         # tell of its end.
@@ -146,11 +166,31 @@ def of_status_file(agent: Agent, event: StatusFileSeen) -> Reading:
 
 
 def _after_answer(agent: Agent) -> Reading:
-    """No hook tells that a dialog was answered: what was asked for is what goes on now."""
-    ask = agent.ask
-    if ask is not None and ask.kind == "permission" and ask.tool and not ask.denied:
+    """No hook tells that a dialog was answered: what was asked for is what goes on now.
+
+    Unless the hook of its end was read first; or it was a sub-agent's, and the turn was over.
+    """
+    ask, hook = agent.ask, agent.own_hook
+    if _stopped(agent):
+        return Reading(status=Status.WORKING, doing=Doing.BACKGROUND, detail="")
+    over = hook is not None and hook.text in TOOL_OVER and hook.at > agent.evidence.at
+    if ask is not None and ask.kind == "permission" and ask.tool and not ask.denied and not over:
         return Reading(status=Status.WORKING, doing=Doing.TOOL, detail=ask.text)
     return Reading(status=Status.WORKING, doing=Doing.THINKING, detail="")
+
+
+def _stopped(agent: Agent) -> bool:
+    """Whether its own turn is over, as its hooks tell: what goes on is not that."""
+    hook = agent.own_hook
+    return hook is not None and hook.text == "Stop" and hook.at >= agent.turn_began
+
+
+def _filed_end(agent: Agent, cli: CliSpec) -> bool:
+    """Whether no status file will tell of the turn's end: it has, or there is none."""
+    said, file = agent.said.get("status"), cli.status_file
+    if file is None or said is None or "status" in agent.doubts:
+        return True
+    return file.states.get(said.text) != "working"
 
 
 def _last_words(agent: Agent) -> str:
@@ -161,15 +201,19 @@ def _last_words(agent: Agent) -> str:
 
 def of_screen(agent: Agent, event: ScreenSeen, cli: CliSpec) -> Reading | None:
     """The screen decides for a CLI that has nothing better; elsewhere it only fills gaps."""
-    informed = is_informed(cli)
+    informed = is_informed(cli) and "status" not in agent.doubts
     # A dialog before the first report of a CLI: first-run questions have no hook.
     unheard = agent.status is Status.STARTING or in_first_run(agent)
+    if informed and not unheard:
+        return _beside(agent, event)
     if informed and event.status != "blocked":
         # A dialog that is gone, and no report yet: it goes on with its start.
         return Reading(status=Status.STARTING) if in_first_run(agent) else None
-    if event.status is None or (informed and not unheard):
+    if event.status is None:
         return None
     status = STATUS_OF[event.status]
+    if status is Status.WORKING and _has_just_stopped(agent, event):
+        return None
     ask = None
     if status is Status.BLOCKED:
         ask = Ask(
@@ -182,10 +226,35 @@ def of_screen(agent: Agent, event: ScreenSeen, cli: CliSpec) -> Reading | None:
     until = event.at + event.seconds if event.seconds is not None else None
     return Reading(
         status=status,
+        doing=Doing(event.doing) if event.doing else None,
         ask=ask,
         detail=asks(ask) if ask else None,
         limited_until=until if status is Status.LIMITED else None,
     )
+
+
+def _has_just_stopped(agent: Agent, event: ScreenSeen) -> bool:
+    """Whether a CLI that tells by hooks may only not have drawn the end of its turn yet."""
+    stopped = agent.status is Status.READY and agent.evidence.kind == "hook_received"
+    return stopped and event.mono < agent.evidence.mono + DRAWN
+
+
+def _beside(agent: Agent, event: ScreenSeen) -> Reading | None:
+    """What a CLI reports nowhere: that a request of a turn is made again, and a limit."""
+    if agent.status not in (Status.WORKING, Status.LIMITED):
+        return None
+    if agent.status is Status.LIMITED and agent.evidence.source == "status":
+        return None  # Of that its file knows more, also its end.
+    if event.status == "limited":
+        until = event.at + event.seconds if event.seconds is not None else None
+        return Reading(status=Status.LIMITED, detail="rate limit", limited_until=until)
+    if event.status != "working":
+        return None
+    if event.doing is not None:
+        return Reading(status=Status.WORKING, doing=Doing(event.doing))
+    # Of what else goes on, its own reports know more.
+    tries = agent.status is Status.LIMITED or agent.doing is Doing.RETRYING
+    return Reading(status=Status.WORKING, doing=Doing.THINKING, detail="") if tries else None
 
 
 def is_informed(cli: CliSpec) -> bool:
@@ -195,7 +264,8 @@ def is_informed(cli: CliSpec) -> bool:
 
 def in_first_run(agent: Agent) -> bool:
     """Whether it stands in a dialog that comes before everything that a CLI reports of itself."""
-    return agent.status is Status.BLOCKED and agent.evidence.source == "screen"
+    by_screen = agent.status is Status.BLOCKED and agent.evidence.source == "screen"
+    return by_screen and not agent.reported
 
 
 # -- dialogs ---------------------------------------------------------------------------------------

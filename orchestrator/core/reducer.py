@@ -6,6 +6,7 @@ and hands the rest to
     recovery.py  what a new supervisor, or a look at the panes, has found
     agents.py    the life of its process
     reports.py   what it says it is doing
+    doubts.py    what does not fit together in that
     accounts.py  what it has used
     outbox.py    what is said to it
 """
@@ -14,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import assert_never
 
-from orchestrator.core import accounts, agents, outbox, receipts, recovery, reports
+from orchestrator.core import accounts, agents, doubts, outbox, receipts, recovery, reports
 from orchestrator.core.answers import decision
 from orchestrator.core.effects import (
     AnyEffect,
@@ -55,9 +56,11 @@ from orchestrator.core.events import (
     ServerStarted,
     SourceDoubted,
     SpawnFailed,
+    StatusFileGone,
     StatusFileSeen,
     StatusLineSeen,
     StopRequested,
+    TerminalSeen,
     TranscriptSeen,
     UpRequested,
     agent_of,
@@ -131,6 +134,10 @@ def reduce(world: World, event: AnyEvent) -> tuple[World, Sequence[AnyEffect]]:
             accounts.status_line_seen(step, event)
         case StatusFileSeen() | ScreenSeen():
             reports.received(step, event)
+        case StatusFileGone():
+            doubts.file_gone(step, event)
+        case TerminalSeen():
+            doubts.terminal_seen(step, event)
         case MessageHeld():
             outbox.held(step, event)
         case MessageJudged():
@@ -144,6 +151,8 @@ def reduce(world: World, event: AnyEvent) -> tuple[World, Sequence[AnyEffect]]:
             step.set(edited=tuple(sorted({*step.world.edited, *event.files})))
         case SourceDoubted():
             step.do(ListPanes())
+            if event.doubted == "tmux":
+                reports.look_again(step)
         case EventsMissed():
             step.set(missed_events=step.world.missed_events + event.count)
         case MessageTyped() | EffectFailed():
@@ -407,6 +416,8 @@ def _deadline(step: Step, event: DeadlinePassed) -> None:
             outbox.pump(step, event, who)
         case "outvoted":
             reports.outvoted(step, event, who)
+        case "doubt":
+            doubts.due(step, event, who)
         case "server":
             agents.launch_waiting(step, event)
         case "finish":

@@ -8,7 +8,7 @@ its process, and detail of the same state (which tool, which options) is always 
 import math
 from dataclasses import replace
 
-from orchestrator.core import agents, outbox, readings
+from orchestrator.core import agents, doubts, outbox, readings
 from orchestrator.core.answers import shows
 from orchestrator.core.effects import GiveAnswer, LookAtScreen
 from orchestrator.core.events import (
@@ -20,14 +20,13 @@ from orchestrator.core.events import (
     TranscriptSeen,
 )
 from orchestrator.core.lifecycle import AT_WORK, REPORTING, become
-from orchestrator.core.readings import CUT, Reading, is_informed, one_line
+from orchestrator.core.readings import CUT, IN_TURN, Reading, is_informed, one_line
 from orchestrator.core.state import Agent, Doing, Evidence, Flag, Said, Source, Status
 from orchestrator.core.step import Step
 
 Report = HookReceived | StatusFileSeen | TranscriptSeen | ScreenSeen
 
 PROMPT = 200  # characters of a prompt: as much as an input line shows of it
-IN_TURN = frozenset({Status.WORKING, Status.BLOCKED, Status.LIMITED})
 # Seconds by which the hook of a request may be older than what tells of another state, on a busy
 # machine.
 ASKED_BEFORE = 1.0
@@ -51,18 +50,24 @@ def received(step: Step, event: Report) -> None:
         case HookReceived():
             agent = _identity(agent, event)
             reading, said = readings.of_hook(agent, event, cli), readings.hook_said(event)
+            agent = _own(agent, event)
         case StatusFileSeen():
             reading, said = readings.of_status_file(agent, event), event.raw
-            if event.conversation and event.conversation != agent.conversation:
-                agent = replace(agent, conversation=event.conversation)
+            agent = replace(
+                agent,
+                conversation=event.conversation or agent.conversation,
+                version=event.version or agent.version,
+            )
         case ScreenSeen():
-            reading, said = readings.of_screen(agent, event, cli), event.status or "nothing known"
+            reading, said = readings.of_screen(agent, event, cli), event.status or doubts.NOTHING
             agent = _fill_in(agent, event)
         case TranscriptSeen():
             reading, said = None, event.last_words or readings.A_PROMPT
     if event.source == "hook" and reading is not None and reading.status in IN_TURN:
         agent = replace(agent, heard=max(agent.heard, event.at))
     before = agent.status
+    if not isinstance(event, ScreenSeen) or event.status is not None:
+        agent = doubts.heard(agent, event.source)
     agent = step.put(_parting(_prompted(_note(agent, event, said), event), event))
     if reading is not None:
         _apply(step, event, agent, reading)
@@ -75,6 +80,7 @@ def received(step: Step, event: Report) -> None:
         outbox.turn_over(step, event.agent)
     if before is Status.STARTING and agent.status in AT_WORK:
         agents.launch_waiting(step, event)
+    doubts.expect(step, event, event.agent)
     # The transcript may tell of a prompt before the status tells of its turn.
     if agent.status is Status.READY and not isinstance(event, TranscriptSeen):
         outbox.pump(step, event, agent.name)
@@ -85,13 +91,16 @@ def _apply(step: Step, event: AnyEvent, agent: Agent, reading: Reading) -> None:
         return
     if reading.status is Status.STARTING and not readings.in_first_run(agent):
         return
-    if event.mono < agent.evidence.mono and not _is_first(agent, event):
+    old = event.mono < agent.evidence.mono and not _is_first(agent, event)
+    if old and not _is_end(agent, event, reading):
         _late_end(step, event, agent, reading)
         _late_ask(step, event, agent, reading)
         return
     goes_on = reading.status is Status.WORKING and event.source == "hook"
     if goes_on and _stands_open(step, agent, event):
         return
+    if event.source != "screen":
+        agent = replace(agent, reported=True)
     former, before = agent, agent.status
     same = reading.status is before
     detail = reading.detail
@@ -138,7 +147,9 @@ def _apply(step: Step, event: AnyEvent, agent: Agent, reading: Reading) -> None:
 def _first_asked(step: Step, agent: Agent, event: AnyEvent) -> str | None:
     """The newest dialog of its first run, as long as nothing but the screen tells of it."""
     team = step.world.team
-    if event.source != "screen" or team is None or not is_informed(team.clis[agent.spec.cli]):
+    if event.source != "screen" or agent.reported or team is None:
+        return None
+    if not is_informed(team.clis[agent.spec.cli]):
         return None
     return agent.first_asked if agent.ask is None else agent.ask.name or agent.ask.kind
 
@@ -149,10 +160,27 @@ def _is_first(agent: Agent, event: AnyEvent) -> bool:
     What it reports may be dated before the look at the screen where a dialog had gone.
     """
     return (
-        agent.status in (Status.STARTING, Status.BLOCKED)
+        not agent.reported
+        and agent.status in (Status.STARTING, Status.BLOCKED)
         and agent.evidence.source == "screen"
         and event.source != "screen"
     )
+
+
+def _is_end(agent: Agent, event: AnyEvent, reading: Reading) -> bool:
+    """The end of a turn that is a little older than what is known, and that nothing tells again.
+
+    A look at its screen shows what was drawn last; and the hook of an end behind which a queued
+    prompt may go on is written a moment after it.
+    """
+    just = event.at >= agent.turn_began and event.mono >= agent.evidence.mono - ASKED_BEFORE
+    if reading.status is not Status.READY or not just:
+        return False
+    if agent.evidence.source == "screen":
+        return event.source in ("hook", "status")
+    hook = agent.own_hook
+    stopped = hook is not None and hook.text == "Stop" and hook.at == agent.evidence.at
+    return event.source == "status" and stopped
 
 
 def _wait_for_file(step: Step, event: AnyEvent, former: Agent) -> None:
@@ -164,7 +192,7 @@ def _wait_for_file(step: Step, event: AnyEvent, former: Agent) -> None:
     by_hook = agent.status is Status.WORKING and event.source == "hook"
     if not by_hook or agent.doing in APART:
         step.deadline(key, None)
-    elif key not in step.world.deadlines and _told_end(step, former):
+    elif key not in step.world.deadlines and _told_end(step, former, event):
         # One that was written while no supervisor ran counts from when there was one.
         late = max(0.0, step.world.supervisor_since - event.at)
         step.deadline(key, event.mono + late + OUTVOTED)
@@ -188,9 +216,15 @@ def outvoted(step: Step, event: DeadlinePassed, name: str) -> None:
     outbox.pump(step, event, name)
 
 
-def _told_end(step: Step, agent: Agent) -> bool:
-    """Whether its status file has told of the end of its turn, and of none since."""
-    return _filed(step, agent) == "ready" and agent.said["status"].at >= agent.turn_began
+def _told_end(step: Step, agent: Agent, event: AnyEvent) -> bool:
+    """Whether its status file has told of the end of its turn, and of none since.
+
+    Just before: a file that has been silent for longer may not be kept up any more.
+    """
+    if _filed(step, agent) != "ready":
+        return False
+    at = agent.said["status"].at
+    return at >= agent.turn_began and event.at < at + doubts.BEFORE
 
 
 def _filed(step: Step, agent: Agent) -> str | None:
@@ -218,6 +252,12 @@ def _look_for_options(step: Step, agent: Agent) -> None:
     if agent.ask is not None and agent.ask.shown is None and agent.pane is not None and team:
         cli = team.clis[agent.spec.cli]
         step.do(LookAtScreen(agent=agent.name, run=agent.run, pane=agent.pane, cli=cli))
+
+
+def look_again(step: Step) -> None:
+    """tmux was away: a look that was ordered meanwhile has failed."""
+    for agent in step.world.agents.values():
+        _look_for_options(step, agent)
 
 
 def answered(step: Step, agent: Agent, hook: str) -> None:
@@ -302,9 +342,25 @@ def _note(agent: Agent, event: Report, said: str) -> Agent:
     """Remember what this source last said."""
     source: Source = event.source
     last = agent.said.get(source)
-    if last is not None and last.at > event.at:
+    if last is not None and last.at > event.at and last.text != doubts.GONE:
         return agent
-    return replace(agent, said={**agent.said, source: Said(text=one_line(said), at=event.at)})
+    told = {**agent.said, source: Said(text=one_line(said), at=event.at)}
+    # A snapshot is taken by us: it is no movement.
+    still = source == "screen" or event.at < (agent.quiet_since or 0.0)
+    return replace(agent, said=told, quiet_since=agent.quiet_since if still else None)
+
+
+def _own(agent: Agent, event: HookReceived) -> Agent:
+    """Remember the newest hook of the session's own, and whether a prompt waits behind a turn."""
+    if event.subagent or (agent.own_hook is not None and agent.own_hook.at > event.at):
+        return agent
+    queued = agent.queued
+    if event.hook == "UserPromptSubmit":
+        # The file may have told of this turn before: then no hook has.
+        queued = agent.status in IN_TURN and agent.heard > agent.turn_after
+    elif event.hook in ("Stop", "StopFailure", "SessionStart"):
+        queued = False
+    return replace(agent, own_hook=Said(text=event.hook, at=event.at), queued=queued)
 
 
 def _prompted(agent: Agent, event: Report) -> Agent:

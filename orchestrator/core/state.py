@@ -5,6 +5,7 @@ death. Which status may follow which is the table in `lifecycle.py`.
 """
 
 from collections.abc import Mapping
+from dataclasses import field
 from enum import StrEnum
 from typing import Literal
 
@@ -63,6 +64,7 @@ class Doing(StrEnum):
     THINKING = "thinking"
     STREAMING = "streaming"
     TOOL = "tool"
+    RETRYING = "retrying"  # its request failed, and is made again
     COMPACTING = "compacting"
     BACKGROUND = "background"
 
@@ -71,6 +73,10 @@ class Flag(StrEnum):
     """Remarks beside the status."""
 
     INTERRUPTED = "interrupted"
+    # At work, and nothing moves anywhere.
+    STALLED = "stalled"
+    # Its sources do not fit together: `Agent.doubts` names the one that must be wrong.
+    DISAGREEMENT = "disagreement"
 
 
 class SessionState(StrEnum):
@@ -151,6 +157,8 @@ class Agent:
     behind: tuple[Ask, ...] = ()
     # The request whose answer is on its way to the dialog: a second one would hit what follows.
     answering: str | None = None
+    # Its CLI has reported something of itself: what its screen shows is not of a first run.
+    reported: bool = False
     # The dialog of its first run that it stood in last, until it reports anything of itself.
     first_asked: str | None = None
     wanted: bool = True
@@ -162,6 +170,8 @@ class Agent:
     tty: str | None = None
     conversation: str
     transcript: str | None = None
+    # Of its CLI, as that told it last.
+    version: str | None = None
     # True from the first launch on: from then a launch tries to resume.
     begun: bool = False
     # Starting, but not launched yet: what it waits for. Empty: the launch is ordered.
@@ -178,8 +188,11 @@ class Agent:
     turn_began: float = 0.0
     turn_after: float = 0.0
     worked: float = 0.0
-    # Wall clock of the newest hook that told of a turn.
+    # Wall clock of the newest hook that told of a turn; the newest that was no sub-agent's.
     heard: float = 0.0
+    own_hook: Said | None = None
+    # A prompt was submitted in the middle of a turn: another one may begin right after it.
+    queued: bool = False
     # A turn was going on when the process ended: `resume_prompt` is due after the resume.
     cut: bool = False
     limited_until: float | None = None
@@ -187,6 +200,10 @@ class Agent:
     restarts: tuple[float, ...] = ()
     exit: str | None = None
     said: Mapping[Source, Said]
+    # Sources that have fallen silent where others tell that they had something to say.
+    doubts: Mapping[Source, Said] = field(default_factory=dict)
+    # At work, but its terminal has stood still, and nothing was reported, since (wall clock).
+    quiet_since: float | None = None
     usage: Usage = Usage()
 
 

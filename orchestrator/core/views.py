@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from orchestrator.core import accounts
+from orchestrator.core.doubts import doubts_of, flags_of
 from orchestrator.core.lifecycle import AT_WORK, TRANSITIONS
 from orchestrator.core.state import (
     NEEDS_HUMAN,
@@ -15,6 +16,7 @@ from orchestrator.core.state import (
 )
 from orchestrator.core.tokens import Tokens
 from orchestrator.core.usage import total
+from orchestrator.core.versions import for_version
 
 View = dict[str, Any]
 
@@ -73,7 +75,8 @@ def agent_view(world: World, agent: Agent) -> View:
         "cli": agent.spec.cli,
         "status": agent.status.value,
         "doing": agent.doing.value if agent.doing else None,
-        "flags": sorted(flag.value for flag in agent.flags),
+        "flags": sorted(flag.value for flag in flags_of(agent)),
+        "doubts": [said.text for said in doubts_of(agent).values()],
         "since": agent.since,
         "detail": agent.detail,
         "pid": agent.process.pid if agent.process else None,
@@ -192,7 +195,9 @@ def view(
     samples: View | None = None,
     asks: View | None = None,
 ) -> View:
-    """The whole session. `samples`: by agent, what its process tree uses."""
+    """The whole session. `samples`: by agent, what its process tree uses: `cpu` (of one core),
+    `rss`, `children` and `pss` (bytes, None: nobody looks at its screen, or it may not be read).
+    """
     return {
         **session_view(world),
         "usage": _all_usage(world),
@@ -248,7 +253,11 @@ def why(world: World, agent: Agent) -> View:
         "doing": agent.doing.value if agent.doing else None,
         "detail": agent.detail,
         "since": agent.since,
-        "flags": sorted(flag.value for flag in agent.flags),
+        "flags": sorted(flag.value for flag in flags_of(agent)),
+        "doubts": {s: {"text": said.text, "at": said.at} for s, said in doubts_of(agent).items()},
+        "quiet_since": agent.quiet_since,
+        "version": agent.version,
+        "guess": _guess(world, agent),
         "evidence": {
             "kind": agent.evidence.kind,
             "source": agent.evidence.source,
@@ -260,6 +269,12 @@ def why(world: World, agent: Agent) -> View:
             name for name in world.deadlines if name.partition(":")[2] == agent.name
         ),
     }
+
+
+def _guess(world: World, agent: Agent) -> str | None:
+    """What is to be said where the screens of its CLI's version are not known."""
+    cli = world.team.clis.get(agent.spec.cli) if world.team else None
+    return None if cli is None else for_version(cli.screen, agent.version)[1]
 
 
 def summary(world: World) -> str:

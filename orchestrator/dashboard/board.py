@@ -20,7 +20,7 @@ from textual.worker import Worker
 
 from orchestrator.dashboard import layout, model
 from orchestrator.dashboard.feeds import TABS, Feed
-from orchestrator.dashboard.lines import Line, fit, one_line, spread
+from orchestrator.dashboard.lines import DOT, Line, Run, fit, joined, line_width, one_line, spread
 from orchestrator.dashboard.link import Connected, Link, Lost, Recorded, Regained, Told
 from orchestrator.dashboard.model import View
 from orchestrator.dashboard.needs import Need, binding, needs
@@ -274,15 +274,18 @@ class Board(Themed[None]):
 
     def _tabs(self, columns: int) -> Line:
         agent = model.agent_of(self.view, self.chosen)
-        if agent is None:
+        if self.view is None or agent is None:
             return ()
         glyph, look = model.LOOKS.get(agent["status"], model.UNKNOWN)
         left: list[Any] = [(f" {one_line(agent['name'])} ", "strong")]
         for tab in TABS:
             shown = f"[{tab.title()}]" if tab == self.tab else f" {tab.title()} "
             left += [(shown, "key" if tab == self.tab else "dim")]
-        status = f"{glyph} {one_line(agent['status'])} {age(self.clock() - agent['since'])} "
-        return spread(tuple(left), ((status, look),), columns)
+        told = f"{glyph} {one_line(agent['status'])} {age(self.clock() - agent['since'])} "
+        status: Run = (told, look)
+        room = columns - line_width((*left, status, (DOT, ""))) - 1
+        uses = model.uses(model.sample_of(self.view, agent["name"]), room)
+        return spread(tuple(left), joined([(uses, "dim"), status]), columns)
 
     def _paint_detail(self) -> None:
         detail, feed, view = self.panels["detail"], self.feed, self.view

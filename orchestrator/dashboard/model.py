@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from orchestrator.core.text import span
+from orchestrator.core.text import span, width
 from orchestrator.dashboard.lines import (
     DOT,
     Line,
@@ -16,7 +16,7 @@ from orchestrator.dashboard.lines import (
     spread,
     wrap,
 )
-from orchestrator.dashboard.numbers import age, cost, count
+from orchestrator.dashboard.numbers import age, cost, count, memory, share
 
 View = dict[str, Any]
 
@@ -50,6 +50,29 @@ def agent_of(view: View | None, name: str | None) -> View | None:
     """The agent `name`, if it is there."""
     agents = view["agents"] if view else ()
     return next((agent for agent in agents if agent["name"] == name), None)
+
+
+def sample_of(view: View, name: str) -> View:
+    """What was last measured of the agent's process tree; empty if nothing was."""
+    found = (view.get("samples") or {}).get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def uses(sample: View, columns: int) -> str:
+    """What its process tree uses, as much of it as there is room for: the memory that it takes of
+    the machine (PSS), where that is known, before what its processes see (RSS)."""
+    cpu, pss, rss = share(sample.get("cpu")), memory(sample.get("pss")), memory(sample.get("rss"))
+    below = sample.get("children") or 0
+    parts = [
+        f"CPU {cpu}" if cpu else "",
+        f"PSS {pss}" if pss else "",
+        f"RSS {rss}" if rss else "",
+        f"{below} child{'ren' * (below != 1)}" if below else "",
+    ]
+    told = [part for part in parts if part]
+    while told and width(DOT.join(told)) > columns:
+        told.pop()
+    return DOT.join(told)
 
 
 def tokens(usage: View | None) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 from orchestrator.core.text import width
 from orchestrator.dashboard import numbers
 from orchestrator.dashboard.lines import Line, Look, Run, cell, one_line
-from orchestrator.dashboard.model import LOOKS, UNKNOWN, View, doing, tokens
+from orchestrator.dashboard.model import LOOKS, UNKNOWN, View, doing, sample_of, tokens
 
 # Columns that what an agent does has at least: others drop out for it, in this order.
 DOING = 24
@@ -60,11 +60,6 @@ def _urgency(agent: View, _: View) -> object:
     return URGENCY.index(status) if status in URGENCY else len(URGENCY)
 
 
-def _sample(view: View, name: str) -> View:
-    found = (view.get("samples") or {}).get(name)
-    return found if isinstance(found, dict) else {}
-
-
 def _cost(agent: View) -> float:
     return (agent.get("usage") or {}).get("cost_usd") or 0.0
 
@@ -77,8 +72,8 @@ SORTS: dict[str, Callable[[View, View], Any]] = {
     "since": lambda agent, view: -agent["since"],
     "tokens": lambda agent, view: -tokens(agent.get("usage")),
     "cost": lambda agent, view: -_cost(agent),
-    "cpu": lambda agent, view: -(_sample(view, agent["name"]).get("cpu") or 0.0),
-    "memory": lambda agent, view: -(_sample(view, agent["name"]).get("rss") or 0),
+    "cpu": lambda agent, view: -(sample_of(view, agent["name"]).get("cpu") or 0.0),
+    "memory": lambda agent, view: -(sample_of(view, agent["name"]).get("rss") or 0),
 }
 
 
@@ -127,7 +122,7 @@ def _row(cells: Any) -> Line:
 def _cells(agent: View, view: View, now: float) -> dict[str, tuple[str, Look]]:
     """What each column holds, whether it is shown or not."""
     glyph, look = LOOKS.get(agent["status"], UNKNOWN)
-    usage, sample = agent.get("usage") or {}, _sample(view, agent["name"])
+    usage, sample = agent.get("usage") or {}, sample_of(view, agent["name"])
     asks, used = agent.get("ask"), tokens(usage)
     spent = numbers.cost(usage.get("cost_usd")) if used or usage.get("cost_usd") else ""
     return {

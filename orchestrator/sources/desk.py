@@ -91,6 +91,8 @@ class Seen:
     slow: frozenset[Token] = frozenset()
     # What there was a reason to look at, beside a full look.
     expected: frozenset[Token] = frozenset()
+    # Why hooks do not arrive now.
+    wrong: str | None = None
 
 
 class Desk:
@@ -130,7 +132,9 @@ class Desk:
             # A directory that only the full look found to be another one was missed.
             expected |= settled.fresh if work.settle else set()
             self._slow = settled.slow
-        seen = Seen(slow=self._slow, expected=frozenset(expected))
+        # Once it is watched: what is made then is told.
+        wrong = self.spool.mend(whole=work.everything)
+        seen = Seen(slow=self._slow, expected=frozenset(expected), wrong=wrong)
         if work.everything:
             look |= {SPOOL, *(token for _, token in self._files())}
         self._read(look, seen)

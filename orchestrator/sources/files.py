@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from orchestrator.core.events import AnyEvent
+from orchestrator.core.events import AnyEvent, StatusFileGone
 from orchestrator.core.spec import CliSpec
 from orchestrator.core.state import Process, Source
 from orchestrator.core.usage import Usage
@@ -30,8 +30,8 @@ log = logging.getLogger(__name__)
 UNFINISHED = 0.02
 # An editor writes a file in several steps. A question about it costs more than a remark.
 EDITED: Mapping[EditKind, float] = {"team": 0.1, "input": 0.5}
-# Between two looks at a directory that cannot be watched.
-SLOW = 1.0
+# Between two looks at a directory that cannot be watched, or written.
+SLOW = 0.5
 # How late a notification may come before what a full look found counts as not told.
 LATE = 0.5
 # A worker that failed is tried again after this.
@@ -45,7 +45,8 @@ class Files:
 
     `post` takes the events. `already(keys)` tells which keys the journal has, once, at the start.
     `report` takes sentences for people, each once. `doubt(source, reason)`: something may have
-    been missed; the full look that follows is under way.
+    been missed; the full look that follows is under way. `wrong(sentence)`: what is out of order
+    for long, and None when nothing is any more; without it, `report` takes the sentences.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Files:
         already: Callable[[Sequence[str]], set[str]],
         report: Callable[[str], None],
         doubt: Callable[[Source, str], None],
+        wrong: Callable[[str | None], None] | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._post = post
@@ -63,8 +65,13 @@ class Files:
         self._tell = report
         self._doubt = doubt
         self._said: set[str] = set()
+        self._wrong = wrong or self._say_if_any
+        # Why files are looked at by the clock: as last refused, and as told; and what is told.
+        self._refused: list[str] = []
+        self._unwatched: str | None = None
+        self._told_wrong: str | None = None
         self._edited: Callable[[Collection[Path]], None] = lambda _: None
-        self._watches = Watches[Token](self._told, self._overflowed, self._report)
+        self._watches = Watches[Token](self._told, self._overflowed, self._unwatchable)
         self._desk = Desk(spool, self._watches, self._report)
         self._work = Work()
         self._due = asyncio.Event()
@@ -194,6 +201,9 @@ class Files:
     def _report(self, text: str) -> None:
         self._call(self._say, text)
 
+    def _unwatchable(self, text: str) -> None:
+        self._call(self._refused.append, text)
+
     def _call(self, callback: Callable[..., None], *args: object) -> None:
         # The loop may be closed while watchdog's threads are still ending.
         with contextlib.suppress(RuntimeError):
@@ -218,6 +228,22 @@ class Files:
         if text not in self._said and len(self._said) < SAID:
             self._said.add(text)
             self._tell(text)
+
+    def _say_if_any(self, text: str | None) -> None:
+        if text is not None:
+            self._say(text)
+
+    def _say_wrong(self, seen: Seen) -> None:
+        """Tell what is out of order for long, each time that it is something else."""
+        refused, self._refused = self._refused, []
+        if not seen.slow:
+            self._unwatched = None
+        elif refused and self._unwatched not in refused:
+            self._unwatched = refused[0]
+        wrong = seen.wrong or self._unwatched
+        if wrong != self._told_wrong:
+            self._told_wrong = wrong
+            self._wrong(wrong)
 
     def _look_everywhere(self, reason: str) -> None:
         self._doubt("hook", reason)
@@ -272,6 +298,8 @@ class Files:
                 self._say("files could not be read: see the log")
                 self._later(AGAIN, "failed", (), everything=True)
                 seen = Seen()
+            else:
+                self._say_wrong(seen)
             self._take(seen)
             if not self._due.is_set():
                 self._idle.set()
@@ -290,13 +318,18 @@ class Files:
             self._ask(look=seen.again)
         for token in seen.unfinished:
             self._later(UNFINISHED, token, [token], retried=True)
-        if seen.slow:
+        if seen.slow or seen.wrong:
             self._later(SLOW, "slow", seen.slow, settle=True)
 
     async def _judge(self, rescans: Sequence[asyncio.Future[int]], seen: Seen) -> None:
         """Count what was not told of, after the time that a notification may be under way."""
         excused = seen.expected | seen.slow | set(self._timers)
-        found = Counter(token for token, _ in seen.events if token not in excused)
+        # A file that went with its directory may be told of as that alone.
+        found = Counter(
+            token
+            for token, event in seen.events
+            if token not in excused and not isinstance(event, StatusFileGone)
+        )
         deadline = self._loop.time() + LATE
         try:
             while set(found) - self._heard and self._loop.time() < deadline:

@@ -8,7 +8,8 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import psutil
 
@@ -291,39 +292,92 @@ class Exits:
 
 @value
 class Usage:
-    """What a process and all below it use: CPU seconds so far, resident bytes, how many below.
+    """What a process and all below it use: CPU seconds so far, resident bytes, how many live below.
 
     The CPU seconds include those of children that ended; they never fall while the process lives.
+    What several of them share counts in `rss` once for each, and in `pss` once; that takes long to
+    find out: None where nobody asked, or where it may not be read.
     """
 
     cpu: float
     rss: int
     children: int
+    pss: int | None = None
 
 
-def usage(processes: Mapping[str, Process]) -> Mapping[str, Usage]:
-    """The use of each agent's process tree, by agent, in one pass; who is dead is left out."""
+class _Own(NamedTuple):
+    """What one process uses, without those below it."""
+
+    cpu: float
+    rss: int
+    alive: bool
+
+
+_NONE = _Own(0.0, 0, alive=False)
+
+
+def usage(
+    processes: Mapping[str, Process], shown: Collection[str] = frozenset()
+) -> Mapping[str, Usage]:
+    """The use of each agent's process tree, by agent, in one pass; who is dead is left out.
+
+    `shown`: those whose `pss` is wanted as well.
+    """
     alive = {name: process for name, process in processes.items() if is_alive(process)}
     if not alive:
         return {}
     below: dict[int, list[int]] = {}
-    own: dict[int, tuple[float, int]] = {}
-    for process in psutil.process_iter(["ppid", "cpu_times", "memory_info"]):
+    own: dict[int, _Own] = {}
+    for process in psutil.process_iter(["ppid", "status", "cpu_times", "memory_info"]):
         info = process.info
         # None: of a zombie. The first four times are user and system, its own and of children.
         times, memory = info["cpu_times"], info["memory_info"]
-        own[process.pid] = (sum(times[:4]) if times else 0.0, memory.rss if memory else 0)
+        own[process.pid] = _Own(
+            sum(times[:4]) if times else 0.0,
+            memory.rss if memory else 0,
+            info["status"] not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD),
+        )
         below.setdefault(info["ppid"], []).append(process.pid)
-    return {name: _sum(process.pid, below, own) for name, process in alive.items()}
+    trees = {name: _tree(process.pid, below) for name, process in alive.items()}
+    return {name: _sum(tree, own, with_pss=name in shown) for name, tree in trees.items()}
 
 
-def _sum(root: int, below: Mapping[int, list[int]], own: Mapping[int, tuple[float, int]]) -> Usage:
-    tree: list[int] = [root]
+def _tree(root: int, below: Mapping[int, list[int]]) -> list[int]:
+    """The pids of a process and of all below it, its own first."""
+    tree = [root]
     for pid in tree:  # Grows as it goes.
         tree.extend(below.get(pid, ()))
-    parts = [own.get(pid, (0.0, 0)) for pid in tree]
+    return tree
+
+
+def _sum(tree: Sequence[int], own: Mapping[int, _Own], *, with_pss: bool) -> Usage:
+    parts = [own.get(pid, _NONE) for pid in tree]
     return Usage(
-        cpu=sum(cpu for cpu, _ in parts),
-        rss=sum(rss for _, rss in parts),
-        children=len(tree) - 1,
+        cpu=sum(part.cpu for part in parts),
+        rss=sum(part.rss for part in parts),
+        children=sum(part.alive for part in parts[1:]),
+        pss=_pss(tree) if with_pss else None,
     )
+
+
+def _pss(tree: Iterable[int]) -> int | None:
+    """The memory of these processes. None if it may not be read of one of them: a sum without it
+    would be taken for the whole. One that has just ended has none."""
+    parts: list[int] = []
+    for pid in tree:
+        try:
+            parts.append(_own_pss(pid))
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        except OSError:
+            return None
+    return sum(parts) if parts else None
+
+
+def _own_pss(pid: int) -> int:
+    """Its own memory, and its part of each page that it shares, in bytes."""
+    with open(f"/proc/{pid}/smaps_rollup", "rb") as file:  # noqa: PTH123 - one short read
+        for line in file:
+            if line.startswith(b"Pss:"):
+                return int(line.split()[1]) * 1024
+    raise ProcessLookupError(pid)

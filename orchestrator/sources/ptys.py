@@ -6,6 +6,7 @@ before the next look, so that no write between the two can be missed.
 """
 
 import asyncio
+import contextlib
 import errno
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -17,7 +18,10 @@ QUIET, BOUND = 0.05, 0.25
 # Seconds between two looks at one screen, at least: a busy CLI redraws ten times a second.
 PACE = 0.2
 # Seconds between looks at a terminal that cannot be watched.
-LOOK_EVERY = 1.0
+LOOK_EVERY = 0.5
+# Seconds after which a snapshot that failed is tried again: what was written before is not told
+# once more when tmux is back.
+TRY_EVERY = 0.2
 
 
 class Terminals:
@@ -25,7 +29,8 @@ class Terminals:
 
     One inotify descriptor serves all, and costs nothing while nobody writes. Where the system
     has no watch left, `report` is told once, and `on_write` is called after LOOK_EVERY seconds
-    instead, whether something was written or not.
+    instead, whether something was written or not. `restored` is called when there is no such
+    terminal any more.
     """
 
     def __init__(
@@ -33,11 +38,14 @@ class Terminals:
         loop: asyncio.AbstractEventLoop,
         on_write: Callable[[str], None],
         report: Callable[[str], None],
+        restored: Callable[[], None] = lambda: None,
     ) -> None:
         self._loop = loop
         self._on_write = on_write
         self._report = report
-        self._reported = False
+        self._restored = restored
+        # Whose terminals are looked at by the clock: not empty, and `report` was told.
+        self._unwatched: set[str] = set()
         self._inotify: Inotify | None = None
         # What is armed: by agent, and for events by watch descriptor.
         self._armed: dict[str, tuple[str, Watch | asyncio.TimerHandle]] = {}
@@ -50,19 +58,25 @@ class Terminals:
         if known is not None:
             if known[0] == tty:
                 return
-            self.disarm(agent)
+            self._drop(agent)
         try:
             watch = self._open().add_watch(tty, Mask.MODIFY | Mask.ONESHOT)
         except FileNotFoundError:
+            self._is_watched(agent)
             return  # The terminal went with its pane: of that others tell.
         except OSError as error:
             self._without(agent, tty, error)
             return
         self._armed[agent] = (tty, watch)
         self._agents[watch.wd] = agent
+        self._is_watched(agent)
 
     def disarm(self, agent: str) -> None:
         """Tell nothing of this agent's terminal any more."""
+        self._drop(agent)
+        self._is_watched(agent)
+
+    def _drop(self, agent: str) -> None:
         _, armed = self._armed.pop(agent, (None, None))
         if isinstance(armed, Watch):
             self._agents.pop(armed.wd, None)
@@ -97,15 +111,22 @@ class Terminals:
 
     def _without(self, agent: str, tty: str, error: OSError) -> None:
         """Watch by a timer: there is no watch to be had."""
-        if not self._reported:
-            self._reported = True
+        if not self._unwatched:
             self._report(
                 f"{tty} cannot be watched ({error.strerror}): screens are looked at every "
                 f"{LOOK_EVERY:g} s instead; raise fs.inotify.max_user_watches and "
                 "fs.inotify.max_user_instances"
             )
+        self._unwatched.add(agent)
         timer = self._loop.call_later(LOOK_EVERY, self._tell, agent)
         self._armed[agent] = (tty, timer)
+
+    def _is_watched(self, agent: str) -> None:
+        """It is, or need not be: not by the clock, in any case."""
+        if agent in self._unwatched:
+            self._unwatched.discard(agent)
+            if not self._unwatched:
+                self._restored()
 
     def _tell(self, agent: str) -> None:
         if self._armed.pop(agent, None) is not None:
@@ -126,7 +147,7 @@ class Terminals:
         if Mask.Q_OVERFLOW in event.mask:
             # Whose writes were lost is not known: as if all had written.
             for agent in list(self._agents.values()):
-                self.disarm(agent)
+                self._drop(agent)
                 self._on_write(agent)
         elif event.watch is not None:
             # Either a write, or the terminal was closed, perhaps for a new one of the same name:
@@ -207,11 +228,17 @@ class Screens:
             # The watch is armed: what is written during the pause is known after it.
             await asyncio.sleep(self._pace)
             if not again:
-                await followed.wrote.wait()
+                await self._wait(followed)
             wrote = followed.wrote.is_set()
             if wrote:
                 await self._settle(agent, followed)
             again = await self._look(agent, followed) or wrote
+
+    async def _wait(self, followed: "_Followed") -> None:
+        """Return at the next write; soon, where the last look showed nothing."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(TRY_EVERY if followed.failed else None):
+                await followed.wrote.wait()
 
     async def _settle(self, agent: str, followed: "_Followed") -> None:
         """Return once the terminal is quiet, or `bound` after the write that was told first.
@@ -232,8 +259,9 @@ class Screens:
         """Take a snapshot and publish it if it is another one; whether to look once more."""
         self._arm(agent, followed)
         lines = await self._snapshot(agent)
+        followed.failed = lines is None
         if lines is None:
-            return False  # No snapshot is no empty screen: the next write brings another.
+            return False  # No snapshot is no empty screen.
         changed = lines != followed.lines
         if changed:
             followed.lines = lines
@@ -248,6 +276,8 @@ class _Followed:
         self.tty = tty
         self.task: asyncio.Task[None] | None = None
         self.lines: list[str] | None = None
+        # No snapshot came of the last look.
+        self.failed = False
         self.wrote = asyncio.Event()
         # Loop time (s) of the first write that was told since the watch was armed last.
         self.first = 0.0

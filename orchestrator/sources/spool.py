@@ -57,6 +57,7 @@ class Spool:
 
     def __init__(self, root: Path, report: Callable[[str], None]) -> None:
         self.new = root / "new"
+        self._root = root
         self._tmp = root / "tmp"
         self._bad = root / "bad"
         self._report = report
@@ -68,6 +69,23 @@ class Spool:
         self._lines: dict[str, tuple[object, ...]] = {}
         # Neither readable nor movable: not tried again.
         self._refused: set[Entry] = set()
+
+    def mend(self, *, whole: bool) -> str | None:
+        """Make anew what is gone; what keeps hooks out of the spool now, if anything does.
+
+        While somebody removes it, this would be in their way: what is missing below a spool that
+        is there, the next hook makes by itself. `whole`: now is the time for that as well.
+        """
+        if whole or not self._root.exists():
+            for directory in (self._root, self._tmp, self.new, self._bad):
+                with contextlib.suppress(OSError):
+                    directory.mkdir(mode=0o700)
+        for directory in (self._tmp, self.new):
+            # One that is missing can be made by a hook.
+            place = directory if os.path.lexists(directory) else self._root
+            if not (place.is_dir() and os.access(place, os.W_OK | os.X_OK)):
+                return f"{place} cannot be written: what the agents' hooks tell is lost"
+        return None
 
     def sweep(self) -> None:
         """Remove what killed hooks left half written."""
@@ -198,6 +216,7 @@ class Spool:
             answered=found.answered,
             context_used=found.context_used,
             context_size=found.context_size,
+            version=found.version,
         )
 
     def _unlink(self, entry: Entry) -> None:

@@ -5,11 +5,12 @@ another process that had the same pid is left alone.
 """
 
 import json
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from orchestrator.core.events import StatusFileSeen
+from orchestrator.core.events import StatusFileGone, StatusFileSeen
 from orchestrator.core.spec import StatusFileSpec
 from orchestrator.core.state import Process
 from orchestrator.sources.reading import NotReadable, read_plain, stamp_of
@@ -54,18 +55,18 @@ class StatusFile:
         mine = (self.agent, self.run, self.process, self.spec, self.path)
         return mine == (other.agent, other.run, other.process, other.spec, other.path)
 
-    def read(self) -> StatusFileSeen | None:
-        """What it says, if that is new. Raises Unfinished."""
+    def read(self) -> StatusFileSeen | StatusFileGone | None:
+        """What it says, if that is new, or that it can be read no more. Raises Unfinished."""
         try:
             data, info = read_plain(self.path, STATUS_MAX)
-        except FileNotFoundError:
-            return None  # not yet, or removed by the CLI at its end
+        except (FileNotFoundError, NotADirectoryError):
+            return self._gone()  # not yet, or removed: by the CLI at its end, or by others
         except NotReadable as error:
             self._report(f"{self.path}: {error}")
-            return None
+            return self._gone()
         except OSError as error:
             self._report(f"{self.path}: cannot be read: {error.strerror}")
-            return None
+            return self._gone()
         try:
             found = json.loads(data)
         except (ValueError, RecursionError):
@@ -73,6 +74,14 @@ class StatusFile:
         if not isinstance(found, dict):
             raise Unfinished
         return self._event(found, info.st_mtime) if self._is_ours(found) else None
+
+    def _gone(self) -> StatusFileGone | None:
+        """Told once. What is written next is news, be it the same as before."""
+        if self._last is None:
+            return None
+        self._last = None
+        at, mono = stamp_of(time.time())
+        return StatusFileGone(at=at, mono=mono, source="status", agent=self.agent, run=self.run)
 
     def _is_ours(self, found: Mapping[str, Any]) -> bool:
         return _same(found.get("pid"), self.process.pid) and _same(
@@ -89,11 +98,13 @@ class StatusFile:
             return None
         until = _seconds(found.get("until"))
         waiting_for, conversation = _text(found.get("waitingFor")), _text(found.get("sessionId"))
-        said = (raw, waiting_for, conversation, until)
+        version = _text(found.get("version"))
+        changed = _seconds(found.get("statusUpdatedAt"))
+        # With its time: it may have been another one, and the same again, between two looks.
+        said = (raw, waiting_for, conversation, until, version, changed)
         if said == self._last:
             return None
         self._last = said
-        changed = _seconds(found.get("statusUpdatedAt"))
         sane = changed is not None and 0 < changed <= mtime + SLACK
         at, mono = stamp_of(changed if sane and changed is not None else mtime)
         return StatusFileSeen(
@@ -107,6 +118,7 @@ class StatusFile:
             waiting_for=waiting_for,
             conversation=conversation,
             until=until,
+            version=version,
         )
 
 

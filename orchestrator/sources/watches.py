@@ -2,7 +2,7 @@
 
 `settle` compares what is wanted with what is, and acts on the difference. A directory that does
 not exist yet is stood in for by its nearest parent that does; one that cannot be watched (the
-system's inotify limits) is named in `slow`, to be looked at every second instead.
+system's inotify limits) is named in `slow`, to be looked at by the clock instead.
 
 Facts about watchdog 7.1 that shape this. On overflow of the kernel's queue it drops what is
 pending and only logs. Two watches of one directory share the mask of the later one, so each
@@ -26,6 +26,7 @@ from watchdog.events import (
     DirMovedEvent,
     FileClosedEvent,
     FileCreatedEvent,
+    FileDeletedEvent,
     FileModifiedEvent,
     FileMovedEvent,
     FileSystemEvent,
@@ -40,6 +41,7 @@ FILES: tuple[type[FileSystemEvent], ...] = (
     FileModifiedEvent,
     FileMovedEvent,
     FileClosedEvent,
+    FileDeletedEvent,
     DirCreatedEvent,
     DirMovedEvent,
     DirDeletedEvent,
@@ -257,11 +259,11 @@ class Watches(Generic[T]):
         number = error.errno if isinstance(error, OSError) else None
         remedy = REMEDY.get(number or 0)
         if remedy is None:
-            self._report(f"{path} cannot be watched ({error}): it is looked at every second")
+            self._report(f"{path} cannot be watched ({error}): it is looked at every half second")
             return
         self._report(
             f"the system's limit of file watches is reached ({error}): "
-            f"files are looked at every second instead. Remedy: {remedy}"
+            f"files are looked at every half second instead. Remedy: {remedy}"
         )
 
     def _seen(self, event: FileSystemEvent) -> None:

@@ -22,6 +22,8 @@ Command = Sequence[str]
 
 # Seconds for one call. A healthy server answers in under a millisecond.
 TIMEOUT = 5.0
+# Seconds after which it is said that the server does not answer.
+SILENT = 1.0
 # Seconds that a client whose process ended has to hand over its last words.
 _LAST_WORDS = 0.5
 # Seconds that a client has to leave when asked; then it is killed.
@@ -74,10 +76,15 @@ class Client(asyncio.SubprocessProtocol):
         self,
         on_notification: Callable[[Notification], None],
         on_gone: Callable[[str], None],
+        on_silent: Callable[[bool], None] = lambda _: None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._on_notification = on_notification
         self._on_gone = on_gone
+        self._on_silent = on_silent
+        # While something waits: when that is said aloud. And that it was.
+        self._patience: asyncio.TimerHandle | None = None
+        self._silent = False
         self._parser = ControlParser()
         self._waiting: deque[Call] = deque()
         self._count = 0
@@ -99,13 +106,15 @@ class Client(asyncio.SubprocessProtocol):
         session: str,
         on_notification: Callable[[Notification], None],
         on_gone: Callable[[str], None],
+        on_silent: Callable[[bool], None] = lambda _: None,
     ) -> Self:
         """Attach to `session` of the server on `socket`; raises TmuxGone if that cannot be done.
 
-        `on_gone(reason)` is called once if the client ends without `close`. Both callbacks run in
-        the loop, in order, and must not block.
+        `on_gone(reason)` is called once if the client ends without `close`; `on_silent(True)` when
+        a call has waited for `SILENT` seconds, and with False when one is answered again. They run
+        in the loop, in order, and must not block.
         """
-        control = cls(on_notification, on_gone)
+        control = cls(on_notification, on_gone, on_silent)
         # -N: never start a server, which would read the user's own configuration.
         # -u: answers in UTF-8, whatever the locale says.
         argv = ["tmux", "-N", "-u", "-S", str(socket), "-C", "attach-session"]
@@ -200,7 +209,24 @@ class Client(asyncio.SubprocessProtocol):
         assert isinstance(stdin, asyncio.WriteTransport)
         stdin.write(f"{line}\ndisplay-message -p {quote(marker)}\n".encode())
         self._waiting.append(call)
+        if self._patience is None and not self._silent:
+            self._patience = self._loop.call_later(SILENT, self._not_answered)
         return call
+
+    def _not_answered(self) -> None:
+        self._patience, self._silent = None, True
+        self._loop.call_soon(self._on_silent, True)
+
+    def _answered(self) -> None:
+        """Something was: the patience with what still waits begins anew."""
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+        if self._silent:
+            self._silent = False
+            self._loop.call_soon(self._on_silent, False)
+        if self._waiting:
+            self._patience = self._loop.call_later(SILENT, self._not_answered)
 
     async def wait(self, call: Call, timeout: float) -> None:
         """Wait for the answer; raises TmuxError after `timeout` seconds, TmuxGone as for `run`."""
@@ -259,6 +285,7 @@ class Client(asyncio.SubprocessProtocol):
             # Markers come in the order of the calls: one that got lost ends its call all the same.
             while self._waiting and self._waiting[0].number <= int(marker[1]):
                 self._waiting.popleft().finish()
+            self._answered()
         elif self._waiting:
             self._waiting[0].blocks.append(block)
 
@@ -267,6 +294,8 @@ class Client(asyncio.SubprocessProtocol):
         if self._gone is not None:
             return
         self._gone = reason
+        if self._patience is not None:
+            self._patience.cancel()
         while self._waiting:
             call = self._waiting.popleft()
             if not call.answer.done():

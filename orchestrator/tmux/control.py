@@ -24,9 +24,12 @@ class Control(Client):
     """A client that also reads screens and types."""
 
     def __init__(
-        self, on_notification: Callable[[Notification], None], on_gone: Callable[[str], None]
+        self,
+        on_notification: Callable[[Notification], None],
+        on_gone: Callable[[str], None],
+        on_silent: Callable[[bool], None] = lambda _: None,
     ) -> None:
-        super().__init__(on_notification, on_gone)
+        super().__init__(on_notification, on_gone, on_silent)
         # One at a time is enough: a chain makes its buffer and deletes it.
         self._buffer = f"crew-{secrets.token_hex(4)}"
         self._structure = asyncio.Lock()

@@ -19,14 +19,15 @@ from orchestrator.tmux.protocol import Notification
 log = logging.getLogger(__name__)
 
 # Seconds between attempts to connect again: first, and at most.
-PAUSE, PAUSE_MAX = 0.05, 5.0
+PAUSE, PAUSE_MAX = 0.05, 0.5
 # A window or a session went away: someone may have closed it by hand. Of a pane that shares its
 # window tmux tells a client of another session nothing; there the process's own end is the event.
 CLOSING = frozenset({"window-close", "unlinked-window-close", "sessions-changed"})
 
 
 class Link:
-    """`on_lost(reason)`: the server is gone. `on_closing()`: panes may have gone."""
+    """`on_lost(reason)`: the server is gone. `on_closing()`: panes may have gone. `on_away()`,
+    `on_back()`: the client. `on_silent(hangs)`: the server does not answer; or does again."""
 
     def __init__(
         self,
@@ -35,14 +36,18 @@ class Link:
         *,
         on_lost: Callable[[str], None],
         on_closing: Callable[[], None],
+        on_away: Callable[[], None],
         on_back: Callable[[], None],
+        on_silent: Callable[[bool], None],
     ) -> None:
         self._paths = paths
         self._connecting = asyncio.Lock()
         self._is_alive = is_alive
         self._on_lost = on_lost
         self._on_closing = on_closing
+        self._on_away = on_away
         self._on_back = on_back
+        self._on_silent = on_silent
         self._control: Control | None = None
         self._server: Process | None = None
         self._mending: asyncio.Task[None] | None = None
@@ -64,7 +69,7 @@ class Link:
             if (wrong := await asyncio.to_thread(hold, self._paths)) is not None:
                 raise TmuxError("new-session", wrong)
             self._control = await Control.connect(
-                self._paths.tmux_socket, HOLDING, self._notified, self._gone
+                self._paths.tmux_socket, HOLDING, self._notified, self._gone, self._on_silent
             )
 
     def _notified(self, notification: Notification) -> None:
@@ -76,6 +81,7 @@ class Link:
         self._control = None
         if self._server is not None:
             log.warning("the control client ended: %s", reason)
+            self._on_away()
             self._mending = asyncio.get_running_loop().create_task(self._mend(self._server))
 
     async def _mend(self, server: Process) -> None:

@@ -98,12 +98,16 @@ def told(event: Event) -> str:
             return f"its sub-agent: {_hook(event)}" if of("subagent") else _hook(event)
         case "status_file_seen":
             return _with(f"is {of('status')}, by its status file", of("waiting_for"))
+        case "status_file_gone":
+            return "its status file is gone"
+        case "terminal_seen":
+            return "nothing moves any more" if of("quiet_since") else "it moves again"
         case "transcript_seen":
             return _transcript(event)
         case "status_line_seen":
             return f"its conversation has cost ${of('cost_usd') or 0:.4f}, says its status line"
         case "screen_seen":
-            shows = of("status") or "nothing that is known"
+            shows = of("doing") or of("status") or "nothing that is known"
             return _with(f"its screen shows {shows}", _short(of("text")))
         case "message_typed":
             return f"message {number} typed"

@@ -42,7 +42,11 @@ BECAUSE = {
     "message_judged": "a message to it was found taken",
 }
 # A remark is a word in a list; here there is room for what it means.
-FLAGS = {"interrupted": "its turn was interrupted"}
+FLAGS = {
+    "interrupted": "its turn was interrupted",
+    "stalled": "nothing of it moves",
+    "disagreement": "its sources do not fit together:",
+}
 # Columns that what a source said has at least.
 SAID = 20
 
@@ -53,7 +57,14 @@ def why_lines(reasons: View, agent: View, columns: int, now: float) -> list[str]
     ask = agent.get("ask")
     if about := asks(ask) if ask else safe_text(reasons.get("detail") or ""):
         lines.append(clip(f"  {about}", columns))
-    lines += [f"  {FLAGS.get(flag, flag)}" for flag in reasons.get("flags", ())]
+    for flag in sorted(reasons.get("flags", ()), reverse=True):
+        lines.append(f"  {_flag(flag, reasons, now)}")
+    lines += [
+        clip(f"    {safe_text(doubt['text'])}, since {moment(doubt['at'], now)}", columns)
+        for doubt in (reasons.get("doubts") or {}).values()
+    ]
+    if guess := reasons.get("guess"):
+        lines.append(clip(f"  {safe_text(guess)}", columns))
     said = [
         (SOURCES.get(source, safe_text(source)), safe_text(one.get("text") or ""), one.get("at"))
         for source, one in (reasons.get("said") or {}).items()
@@ -65,6 +76,13 @@ def why_lines(reasons: View, agent: View, columns: int, now: float) -> list[str]
     if coming := [*due(agent, now), *filter(None, [waiting(agent)])]:
         lines += ["", *coming]
     return lines
+
+
+def _flag(flag: str, reasons: View, now: float) -> str:
+    quiet = reasons.get("quiet_since")
+    if flag == "stalled" and quiet:
+        return f"nothing has moved since {moment(quiet, now)}: neither its screen nor a report"
+    return FLAGS.get(flag, flag)
 
 
 def sentence(reasons: View, now: float) -> str:

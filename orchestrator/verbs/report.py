@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from orchestrator import locations
 from orchestrator.core.text import clip, safe_text, span
+from orchestrator.errors import UserError
 from orchestrator.verbs import recorded, render
 from orchestrator.verbs.common import (
     View,
@@ -20,6 +22,7 @@ from orchestrator.verbs.common import (
     flag_needed,
     json_option,
     reach,
+    require_known,
     say,
     say_json,
     session_option,
@@ -58,8 +61,9 @@ LOOKED_AT = 1000
 def report(about: str, session: str | None, as_json: bool) -> None:
     """Report on the team and on asks, without a model.
 
-    status: who does what, who needs you. health: what is wrong with the session. performance: how
-    long asks take, how many the cache answers. errors: what failed, of agents and of asks.
+    status: who does what, who needs you. health: what is wrong with the session. performance: what
+    agents use, how long asks take, how many the cache answers. errors: what failed, of agents and
+    of asks.
     """
     of: dict[str, Callable[[str | None], tuple[Report, list[str]]]] = {
         "status": _status,
@@ -159,10 +163,51 @@ def _words(parts: Iterable[str | None]) -> str:
     return safe_text(" · ".join(part for part in parts if part)) or "no reason known"
 
 
-# -- asks -----------------------------------------------------------------------------------------
+# -- performance ----------------------------------------------------------------------------------
 
 
-def _performance(_: str | None) -> tuple[Report, list[str]]:
+def _performance(session: str | None) -> tuple[Report, list[str]]:
+    """That of asks can be told without a session."""
+    uses = _uses(session)
+    asks, lines = _of_asks()
+    if uses:
+        lines = [*_uses_lines(uses), "", *lines]
+    return {"agents": uses, **asks}, lines
+
+
+def _uses(session: str | None) -> list[View]:
+    """What each agent's process tree used when it was last measured. Nothing of a session that
+    nobody watches, nor where none was named and it is not clear which one is meant."""
+    if not session and not locations.sessions():
+        return []
+    try:
+        paths = choose_session(session)
+        require_known(paths)
+    except UserError:
+        if session:
+            raise
+        return []
+    view, _, _ = recorded.glance(paths)
+    return [{"name": name, **use} for name, use in (view.get("samples") or {}).items()]
+
+
+def _uses_lines(uses: list[View]) -> list[str]:
+    from orchestrator.dashboard import numbers
+
+    rows: list[Sequence[str]] = [("AGENT", "CPU", "MEMORY", "CHILDREN")]
+    rows += [
+        (
+            safe_text(use["name"]),
+            numbers.share(use.get("cpu")) or "-",
+            numbers.memory(use.get("rss")) or "-",
+            str(use.get("children", "-")),
+        )
+        for use in uses
+    ]
+    return render.table(rows, columns())
+
+
+def _of_asks() -> tuple[Report, list[str]]:
     from orchestrator.verbs import savings
 
     records = _records()
@@ -222,7 +267,6 @@ def _records() -> list["Asked"]:
 
 def _errors(session: str | None) -> tuple[Report, list[str]]:
     """Those of asks can be told without a session."""
-    from orchestrator import locations
     from orchestrator.verbs.journal import event_line
 
     agents: list[View] = []

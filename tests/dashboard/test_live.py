@@ -3,11 +3,13 @@
 import json
 import shlex
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from orchestrator.dashboard.orders import REACTION
 from tests.end_to_end.conftest import CREW, Crew
 from tests.end_to_end.conftest import crew as crew
 from tests.support import wait_until
@@ -53,6 +55,18 @@ class Terminal:
             raise AssertionError(f"{error}:\n{self.text()}") from None
         return self.text()
 
+    def stands(self, *words: str) -> None:
+        """Wait until they have stood there for as long as one reads: sooner, no key counts."""
+        since = time.monotonic()
+
+        def look() -> bool:
+            nonlocal since
+            if not all(word in self.text() for word in words):
+                since = time.monotonic()
+            return time.monotonic() - since > 2 * REACTION
+
+        wait_until(look, f"{words} stand there")
+
 
 @pytest.fixture
 def terminal(crew: Crew) -> Iterator[Terminal]:
@@ -74,7 +88,7 @@ def test_a_person_watches_the_demo_team(crew: Crew, terminal: Terminal) -> None:
     terminal.press("Enter")
     terminal.wait("crew demo", "detach:")
     terminal.press("C-b", "d")
-    terminal.wait("▸ ? worker-2", "enter attach")
+    terminal.stands("▸ ? worker-2", "enter attach")
     terminal.press("1")
     terminal.wait("answered worker-2: Yes", "○ ready")
     crew.wait_status(worker_2="ready")

@@ -169,6 +169,27 @@ def test_the_header() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("sample", "columns", "told"),
+    [
+        ({}, 80, ""),
+        ({"cpu": 0.126, "rss": 412 << 20, "children": 3, "pss": 240 << 20}, 80,
+         "CPU 13% · PSS 240M · RSS 412M · 3 children"),
+        ({"cpu": 0.126, "rss": 412 << 20, "children": 3, "pss": 240 << 20}, 41,
+         "CPU 13% · PSS 240M · RSS 412M"),
+        ({"cpu": 0.126, "rss": 412 << 20, "children": 3, "pss": 240 << 20}, 28,
+         "CPU 13% · PSS 240M"),
+        ({"cpu": 0.126, "rss": 412 << 20, "children": 3, "pss": 240 << 20}, 6, ""),
+        ({"cpu": None, "rss": 412 << 20, "children": 1, "pss": None}, 80, "RSS 412M · 1 child"),
+        ({"cpu": 0.0, "rss": 412 << 20}, 80, "CPU 0% · RSS 412M"),
+    ],
+)  # fmt: skip
+def test_what_a_tree_uses_is_told_as_far_as_there_is_room(
+    sample: dict[str, Any], columns: int, told: str
+) -> None:
+    assert model.uses(sample, columns) == told
+
+
 def test_remarks_say_what_is_wrong() -> None:
     health = {
         "storage": "the disk is full",

@@ -52,7 +52,11 @@ def team() -> Json:
         "release",
         *members,
         usage=used(328_000, None, 0),
-        samples={"boss": {"cpu": 0.03, "rss": 190 << 20}, "bob": {"cpu": 0.9, "rss": 1 << 31}},
+        samples={
+            "boss": {"cpu": 0.03, "rss": 190 << 20, "children": 2, "pss": None},
+            "ana": {"cpu": 0.12, "rss": 412 << 20, "children": 3, "pss": 240 << 20},
+            "bob": {"cpu": 0.9, "rss": 1 << 31, "children": 14, "pss": None},
+        },
         messages=[
             message(14, "bob", "unconfirmed", "no receipt"),
             message(15, "ana", "queued", "it is blocked"),
@@ -190,6 +194,10 @@ REASONS: Json = {
     "detail": f"asks permission: {COMMAND}",
     "since": NOW - 12,
     "flags": [],
+    "doubts": {},
+    "quiet_since": None,
+    "version": "2.1.329",
+    "guess": None,
     "evidence": {"kind": "hook_received", "source": "hook", "at": NOW - 12},
     "said": {
         "screen": {"text": "blocked", "at": NOW - 11.5},

@@ -127,6 +127,23 @@ async def test_each_change_of_a_status_file_is_told_once(tmp_path: Path) -> None
         assert waiting.at == path.stat().st_mtime
 
 
+@pytest.mark.parametrize(
+    ("written", "version"), [("2.1.329", "2.1.329"), (None, None), ("", None), (2.1, None)]
+)
+async def test_a_status_file_tells_the_version(
+    tmp_path: Path, written: object, version: str | None
+) -> None:
+    path = tmp_path / "1.json"
+    write_status(path, "idle", version=written)
+    async with running(make_spool(tmp_path / "spool")) as (files, seen):
+        follow(files, path)
+        [event] = await until(lambda: statuses(seen), "idle")
+        assert (event.status, event.version) == ("ready", version)
+        # Nothing else is new, and this is.
+        write_status(path, "idle", version="2.1.330")
+        await until(lambda: [e.version for e in statuses(seen)] == [version, "2.1.330"], "another")
+
+
 async def test_a_status_file_of_another_process_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "1.json"
     async with running(make_spool(tmp_path / "spool")) as (files, seen):

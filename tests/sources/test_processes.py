@@ -1,15 +1,20 @@
 """Real processes: watched, ended, swept, counted."""
 
 import asyncio
+import ctypes
 import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import psutil
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from orchestrator import procfs
 from orchestrator.core.state import Process
@@ -26,6 +31,7 @@ from orchestrator.sources.processes import (
 )
 from tests import support
 
+T = TypeVar("T")
 Start = Callable[..., subprocess.Popen[bytes]]
 
 
@@ -416,6 +422,102 @@ def test_usage_counts_the_tree(start: Start) -> None:
     for pid in {p.pid for p in processes._left_by(known(tree))}:
         support.end(pid)
     assert usage({}) == {}
+
+
+SHARED = 64 << 20
+SHARING = f"""
+import mmap, os, signal
+memory = mmap.mmap(-1, {SHARED})
+memory[:] = bytes(1) * {SHARED}
+for _ in range(2):
+    if not os.fork():
+        memory[::mmap.PAGESIZE]
+        os.write(1, b"ready\\n")
+        break
+signal.pause()
+"""
+
+
+def test_memory_that_a_tree_shares_counts_once(start: Start) -> None:
+    parent, other = start(*python(SHARING)), start("sleep", "100")
+    line(parent), line(parent)
+    trees = {"shown": known(parent), "other": known(other)}
+    found = usage(trees, {"shown", "gone"})
+    assert found["other"].pss is None, "nobody asked"
+    assert found["shown"].children == 2
+    assert found["shown"].rss >= 3 * SHARED
+    pss = found["shown"].pss
+    assert pss is not None
+    assert SHARED <= pss < 2 * SHARED
+    assert usage(trees)["shown"].pss is None
+
+
+def test_a_child_that_has_ended_is_no_child_and_has_no_memory(start: Start) -> None:
+    child = "import os, signal\npid = os.fork()\nif pid: print(pid, flush=True); signal.pause()"
+    parent = start(*python(child))
+    ended = int(line(parent))
+
+    def is_zombie() -> bool:
+        found = procfs.stat(ended)
+        return found is not None and found.dead
+
+    support.wait_until(is_zombie, "the child ended, and nobody reaped it")
+    found = usage({"a": known(parent)}, {"a"})["a"]
+    assert found.children == 0
+    assert found.pss is not None
+    assert 0 < found.pss <= found.rss
+
+
+@given(st.lists(st.integers(0, 1 << 40) | st.sampled_from([FileNotFoundError,
+       ProcessLookupError, PermissionError]), max_size=6))  # fmt: skip
+def test_memory_that_may_not_be_read_is_not_known(parts: list[int | type[OSError]]) -> None:
+    def read(pid: int) -> int:
+        part = parts[pid]
+        if isinstance(part, int):
+            return part
+        raise part(pid)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(processes, "_own_pss", read)
+        found = processes._pss(range(len(parts)))
+    sizes = [part for part in parts if isinstance(part, int)]
+    assert found == (sum(sizes) if sizes and PermissionError not in parts else None)
+
+
+HIDING = """
+import ctypes, signal
+PR_SET_DUMPABLE = 4
+assert ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0
+print("ready", flush=True)
+signal.pause()
+"""
+CAPABILITY_VERSION = 0x20080522
+
+
+def without_rights(look: Callable[[], T]) -> T:
+    """What `look` finds in a thread that has given up all that root may do and others may not."""
+    found: list[T] = []
+
+    def run() -> None:
+        nothing = (ctypes.c_uint32 * 6)()
+        own = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION, 0)
+        assert ctypes.CDLL(None).capset(own, nothing) == 0
+        found.append(look())
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    return found[0]
+
+
+def test_a_process_that_hides_its_memory(start: Start) -> None:
+    """As another user's is hidden. The rest of what it uses is known."""
+    child = start(*python(HIDING))
+    line(child)
+    hidden = known(child)
+    found = without_rights(lambda: usage({"a": hidden}, {"a"}))["a"]
+    assert (found.pss, found.children) == (None, 0)
+    assert found.rss > 500_000
 
 
 def test_usage_keeps_the_cpu_of_children_that_ended(start: Start) -> None:

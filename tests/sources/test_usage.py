@@ -49,6 +49,7 @@ async def test_the_status_line_comes_through_the_spool(tmp_path: Path) -> None:
         assert (event.conversation, event.cost_usd) == (PAYLOAD["session_id"], 0.25)
         assert (event.model, event.answered) == ("claude-opus-5-5", True)
         assert (event.context_used, event.context_size) == (14000, 1_000_000)
+        assert event.version == "2.1.329"
         assert seen.reports == []
         # It lies there until it is committed.
         assert len(names(spool / "new")) == 1

@@ -39,6 +39,7 @@ class Heard:
 
     notifications: list[Notification] = field(default_factory=list)
     gone: list[str] = field(default_factory=list)
+    silent: list[bool] = field(default_factory=list)
 
     def names(self) -> set[str]:
         return {n.name for n in self.notifications}
@@ -72,7 +73,11 @@ async def control(server: int, paths: SessionPaths, heard: Heard) -> AsyncIterat
 
 async def connect(paths: SessionPaths, heard: Heard) -> Control:
     return await Control.connect(
-        paths.tmux_socket, bootstrap.HOLDING, heard.notifications.append, heard.gone.append
+        paths.tmux_socket,
+        bootstrap.HOLDING,
+        heard.notifications.append,
+        heard.gone.append,
+        heard.silent.append,
     )
 
 

@@ -239,6 +239,28 @@ async def test_a_server_that_hangs_costs_the_caller_its_time_limit_and_no_step(
     assert "kept" in await shown(control, pane, "kept")
 
 
+async def test_a_server_that_does_not_answer_is_told_and_that_it_does_again(
+    control: Control, server: int, heard: Heard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def said() -> bool:
+        return len(heard.silent) == wanted
+
+    monkeypatch.setattr("orchestrator.tmux.client.SILENT", 0.01)
+    os.kill(server, signal.SIGSTOP)
+    try:
+        waiting = [asyncio.ensure_future(control.run([*ECHO, "x"])) for _ in range(3)]
+        wanted = 1
+        await until(said, "it does not answer")
+    finally:
+        # From here on it has the time that a busy machine may need.
+        monkeypatch.setattr("orchestrator.tmux.client.SILENT", TIMEOUT)
+        os.kill(server, signal.SIGCONT)
+    await asyncio.gather(*waiting)
+    wanted = 2
+    await until(said, "it answers again")
+    assert heard.silent == [True, False]
+
+
 async def test_a_cancelled_call_leaves_the_others_in_step(control: Control) -> None:
     first = asyncio.ensure_future(control.run([*ECHO, "first"]))
     second = asyncio.ensure_future(control.run([*ECHO, "second"]))
