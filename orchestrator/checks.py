@@ -1,7 +1,7 @@
 """A second look at who works: for what no source tells of.
 
 A request that is made again after an error, and a limit, stand on the screen alone. So while an
-agent waits for its model, its screen is glanced at half a second after it began to, and ever more
+agent waits for its model, its screen is glanced at soon after it began to, and ever more
 seldom from then on: of whatever comes, no more than half its age is missed. And an agent whose CLI
 shows at all times that it is at work, but whose terminal has stood still and of which nothing else
 was heard, is stalled: the next write to its terminal ends that.
@@ -22,7 +22,7 @@ from orchestrator.sources import clock
 from orchestrator.sources.ptys import Terminals
 
 # Seconds to the first look at who works, and the most between two of them.
-FIRST, SELDOM = 0.5, 30.0
+FIRST, SELDOM = 0.15, 30.0
 # Seconds without a sign after which an agent at work is stalled. A terminal's time of its last
 # write is up to 8 s behind (`tty_update_time` of the kernel); a CLI's spinner moves each second.
 STALL = 30.0

@@ -103,13 +103,15 @@ class TranscriptLine:
     """What one line of a transcript holds for us; every field may be missing.
 
     `at` is the line's own time, wall clock seconds. `message` is the answer of `model` that
-    `tokens` belong to: an answer of several lines repeats them, growing, on each.
+    `tokens` belong to: an answer of several lines repeats them, growing, on each. `failed`: the
+    words are an error that ended the turn.
     """
 
     uuid: str | None = None
     at: float | None = None
     prompt: str | None = None
     words: str | None = None
+    failed: bool = False
     message: str | None = None
     model: str = UNKNOWN_MODEL
     tokens: Tokens = NONE
@@ -379,6 +381,7 @@ def _claude_assistant(entry: Mapping[str, Any]) -> TranscriptLine | None:
         words=words or None,
         message=_name(message.get("id")),
         model=model,
+        failed=bool(entry.get("isApiErrorMessage")) and not entry.get("isSidechain"),
         tokens=NONE if model == SYNTHETIC else _tokens(_dict(message.get("usage"))),
     )
     return found if found.words or found.tokens != NONE else None

@@ -288,6 +288,8 @@ class TranscriptSeen(Event):
     run: int
     prompts: tuple[str, ...] = ()
     last_words: str | None = None
+    # They are an error that ended a turn.
+    failed: bool = False
     tokens: Mapping[str, Tokens] = field(default_factory=dict)
     transcript: str | None = None
     file: str | None = None

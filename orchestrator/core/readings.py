@@ -72,6 +72,9 @@ def of_hook(agent: Agent, event: HookReceived, cli: CliSpec) -> Reading | None:
                 return Reading(status=Status.READY, detail="a fresh conversation, after /clear")
             ready = cli.status_file is None and event.reason != "compact"
             return Reading(status=Status.READY) if ready else None
+        case "UserPromptSubmit" if is_in_turn(agent) and agent.status is not Status.BLOCKED:
+            # It waits for what goes on, which is as it was.
+            return Reading(status=Status.WORKING) if agent.status is Status.WORKING else None
         case "UserPromptSubmit":
             return Reading(
                 status=Status.WORKING, doing=Doing.THINKING, detail=_of_prompt(event.text or "")
@@ -152,7 +155,10 @@ def of_status_file(agent: Agent, event: StatusFileSeen) -> Reading:
         return Reading(status=status, detail=_last_words(agent))
     ended = agent.doing in NO_STOP or _stopped(agent)
     if status is Status.READY and agent.status in IN_TURN and ended:
-        return Reading(status=status, detail=_last_words(agent) if _stopped(agent) else "")
+        return Reading(status=status, detail=_stop_words(agent))
+    if status is Status.READY and agent.status in IN_TURN and agent.erred >= agent.turn_began > 0:
+        # Its hook is written a moment later.
+        return Reading(status=status, detail=f"error: {_last_words(agent)}")
     if status is Status.READY and agent.status in IN_TURN and hooks_work:
         # A turn that ends by itself says so with a Stop hook, just before or after this; an
         # interrupted one says nothing else. But where no hook told of the turn at all, none can
@@ -183,6 +189,24 @@ def _stopped(agent: Agent) -> bool:
     """Whether its own turn is over, as its hooks tell: what goes on is not that."""
     hook = agent.own_hook
     return hook is not None and hook.text == "Stop" and hook.at >= agent.turn_began
+
+
+def _stop_words(agent: Agent) -> str:
+    """What a turn said last that is over by its Stop hook, or without one."""
+    if not _stopped(agent):
+        return ""
+    told = agent.own_hook is not None and agent.own_hook.at == agent.evidence.at
+    return agent.detail if told and agent.doing is Doing.THINKING else _last_words(agent)
+
+
+def is_in_turn(agent: Agent) -> bool:
+    """Whether a turn goes on that its hooks have told of: a prompt waits for its end.
+
+    Its status file alone may have told of the turn that this prompt begins.
+    """
+    if agent.status not in IN_TURN or agent.doing is Doing.BACKGROUND:
+        return False
+    return agent.heard > agent.turn_after
 
 
 def _filed_end(agent: Agent, cli: CliSpec) -> bool:

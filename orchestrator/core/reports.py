@@ -63,6 +63,8 @@ def received(step: Step, event: Report) -> None:
             agent = _fill_in(agent, event)
         case TranscriptSeen():
             reading, said = None, event.last_words or readings.A_PROMPT
+            if event.failed:
+                agent = replace(agent, erred=max(agent.erred, event.at))
     if event.source == "hook" and reading is not None and reading.status in IN_TURN:
         agent = replace(agent, heard=max(agent.heard, event.at))
     before = agent.status
@@ -356,8 +358,7 @@ def _own(agent: Agent, event: HookReceived) -> Agent:
         return agent
     queued = agent.queued
     if event.hook == "UserPromptSubmit":
-        # The file may have told of this turn before: then no hook has.
-        queued = agent.status in IN_TURN and agent.heard > agent.turn_after
+        queued = readings.is_in_turn(agent)
     elif event.hook in ("Stop", "StopFailure", "SessionStart"):
         queued = False
     return replace(agent, own_hook=Said(text=event.hook, at=event.at), queued=queued)

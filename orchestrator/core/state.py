@@ -191,6 +191,8 @@ class Agent:
     # Wall clock of the newest hook that told of a turn; the newest that was no sub-agent's.
     heard: float = 0.0
     own_hook: Said | None = None
+    # Wall clock of the newest answer that was an error, by its transcript.
+    erred: float = 0.0
     # A prompt was submitted in the middle of a turn: another one may begin right after it.
     queued: bool = False
     # A turn was going on when the process ended: `resume_prompt` is due after the resume.

@@ -166,6 +166,7 @@ class Transcript:
             if line is None or self._is_known(line, raw):
                 continue
             found.words = line.words or found.words
+            found.failed = line.failed if line.words else found.failed
             found.when = line.at or found.when
             more = self._count(line)
             if not self._is_counted(line, end):
@@ -191,6 +192,7 @@ class Transcript:
             run=run,
             prompts=tuple(found.prompts),
             last_words=found.words,
+            failed=found.failed,
             tokens=found.tokens,
             file=os.path.realpath(self.path),
             mark=self.mark,
@@ -241,6 +243,7 @@ class _Found:
     def __init__(self) -> None:
         self.prompts: list[str] = []
         self.words: str | None = None
+        self.failed = False
         self.tokens: dict[str, Tokens] = {}
         self.when: float | None = None
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestrator import locations
+from orchestrator.client import QUESTION
 from orchestrator.core.text import clip, safe_text, span
 from orchestrator.errors import UserError
 from orchestrator.verbs import recorded, render
@@ -187,7 +188,7 @@ def _uses(session: str | None) -> list[View]:
         if session:
             raise
         return []
-    view, _, _ = recorded.glance(paths)
+    view, _, _ = recorded.glance(paths, QUESTION)
     return [{"name": name, **use} for name, use in (view.get("samples") or {}).items()]
 
 

@@ -283,3 +283,44 @@ def test_a_prompt_that_was_queued_in_a_compaction_goes_on_after_it() -> None:
     play.hook("a", "UserPromptSubmit", text="queued")
     play.hook("a", "PostCompact", reason="manual")
     assert play.status("a") == "working"
+
+
+def test_a_prompt_that_is_queued_leaves_what_goes_on_as_it_is() -> None:
+    play = running(agent_spec("a"))
+    play.hook("a", "UserPromptSubmit", text="one")
+    play.hook("a", "PreToolUse", tool="Bash", argument="ls")
+    play.hook("a", "UserPromptSubmit", text="two")
+    agent = play.world.agents["a"]
+    assert (agent.status, agent.doing, agent.detail) == (Status.WORKING, Doing.TOOL, "Bash: ls")
+
+
+def test_a_prompt_while_something_goes_on_in_the_background_begins_a_turn() -> None:
+    play = running(agent_spec("a"))
+    play.hook("a", "UserPromptSubmit", text="one")
+    play.hook("a", "Stop", background=1)
+    play.hook("a", "UserPromptSubmit", text="two")
+    agent = play.world.agents["a"]
+    assert (agent.doing, agent.detail, agent.queued) == (Doing.THINKING, "on: two", False)
+
+
+def test_the_words_of_a_turn_that_was_taken_for_followed_stay() -> None:
+    play = queued()
+    play.hook("a", "Stop", text="both")
+    play.give(status(play, "idle"))
+    assert play.world.agents["a"].detail == "both"
+
+
+def test_an_error_is_no_interruption_though_its_hook_comes_later() -> None:
+    play = running(agent_spec("a"))
+    play.hook("a", "UserPromptSubmit", text="one")
+    play.give(status(play, "busy"))
+    run = play.world.agents["a"].run
+    stamp = play.stamp("transcript")
+    play.give(ev.TranscriptSeen(agent="a", run=run, last_words="400", failed=True, **stamp))
+    play.give(status(play, "idle"))
+    agent = play.world.agents["a"]
+    assert (agent.status, agent.flags, agent.detail) == (Status.READY, frozenset(), "error: 400")
+    play.hook("a", "UserPromptSubmit", text="two")
+    play.give(status(play, "busy"))
+    play.give(status(play, "idle"))
+    assert play.world.agents["a"].flags == {Flag.INTERRUPTED}, "that was the turn before"
