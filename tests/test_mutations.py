@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.counts import FULL
+from tests.counts import FULL, measured
 
 ROOT = Path(__file__).parent.parent
 
@@ -406,6 +406,14 @@ MUTATIONS = (
         DOUBTS,
         "over_an_open_dialog",
     ),
+    Mutation(
+        "PSS is read for the agent that is shown alone",
+        "sources/processes.py",
+        "with_pss=name in shown",
+        "with_pss=True",
+        "tests/sources/test_processes.py",
+        "that_a_tree_shares_counts_once",
+    ),
 )
 
 
@@ -436,3 +444,4 @@ def test_a_defence_that_is_taken_out_is_missed(mutation: Mutation, tmp_path: Pat
     )
     assert run.returncode == 1, f"it survived:\n{run.stdout[-2000:]}{run.stderr[-500:]}"
     assert " failed" in run.stdout
+    measured(f"missed: {mutation.what}", 1, "")

@@ -47,6 +47,20 @@ FLAGS = {
     "stalled": "nothing of it moves",
     "disagreement": "its sources do not fit together:",
 }
+# What ends each status, beside a person's `stop` and the end of its process.
+CHANGES = {
+    "starting": "its first prompt, or a dialog before that",
+    "ready": "a prompt, from a message or typed in its pane",
+    "working": "the end of its turn, or a question; an interrupt ends it at once",
+    "blocked": "an answer, with `answer` or in its pane",
+    "limited": "the end of the limit, as its screen or its status file shows it",
+    "backoff": "the time of its next start, or `restart`",
+    "stopping": "the end of its process",
+    "stopped": "`up`, `restart` or `restore`",
+    "exited": "`up`, `restart` or `restore`",
+    "failed": "`up` or `restart`, once what ended it is mended",
+    "lost": "its new pane",
+}
 # Columns that what a source said has at least.
 SAID = 20
 
@@ -73,9 +87,10 @@ def why_lines(reasons: View, agent: View, columns: int, now: float) -> list[str]
     rows = [(source, text, moment(at, now) if at else "") for source, text, at in said]
     if rows:
         lines += ["", *_table(rows, columns)]
-    if coming := [*due(agent, now), *filter(None, [waiting(agent)])]:
-        lines += ["", *coming]
-    return lines
+    coming = [*due(agent, now), *filter(None, [waiting(agent)])]
+    if change := CHANGES.get(str(reasons.get("status"))):
+        coming.append(clip(f"what would change it: {change}", columns))
+    return [*lines, "", *coming] if coming else lines
 
 
 def _flag(flag: str, reasons: View, now: float) -> str:

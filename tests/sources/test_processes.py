@@ -464,8 +464,7 @@ def test_a_child_that_has_ended_is_no_child_and_has_no_memory(start: Start) -> N
     support.wait_until(is_zombie, "the child ended, and nobody reaped it")
     found = usage({"a": known(parent)}, {"a"})["a"]
     assert found.children == 0
-    assert found.pss is not None
-    assert 0 < found.pss <= found.rss
+    assert found.pss
 
 
 @given(st.lists(st.integers(0, 1 << 40) | st.sampled_from([FileNotFoundError,
