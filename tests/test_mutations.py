@@ -40,8 +40,8 @@ MUTATIONS = (
     Mutation(
         "a late report changes nothing that is newer",
         "core/reports.py",
-        "if event.mono < agent.evidence.mono and not _is_first(agent, event):",
-        "if False:",
+        "old = event.mono < agent.evidence.mono and not _is_first(agent, event)",
+        "old = False",
         REPORTS,
         "any_order",
     ),
@@ -152,7 +152,7 @@ MUTATIONS = (
     Mutation(
         "what was denied does not run",
         "core/readings.py",
-        "and ask.tool and not ask.denied:",
+        "and ask.tool and not ask.denied and not over:",
         "and ask.tool:",
         ANSWERS,
         "denied_is_not_shown",
@@ -329,8 +329,8 @@ MUTATIONS = (
     Mutation(
         "who stands still is watched for a movement",
         "checks.py",
-        "            self._terminals.arm(name, phase.tty)\n            self._tell(",
-        "            self._tell(",
+        "        self._terminals.arm(name, phase.tty)\n        quiet = ",
+        "        quiet = ",
         "tests/test_checks.py",
         "its_next_write",
     ),
@@ -413,6 +413,14 @@ MUTATIONS = (
         "with_pss=True",
         "tests/sources/test_processes.py",
         "that_a_tree_shares_counts_once",
+    ),
+    Mutation(
+        "an error that ends a turn is no interrupt",
+        "core/reports.py",
+        "    if reading is CUT and agent.status in IN_TURN:\n",
+        "    if False:\n",
+        REPORTS,
+        "told_by_the_status_file_alone",
     ),
 )
 

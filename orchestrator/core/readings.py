@@ -156,9 +156,8 @@ def of_status_file(agent: Agent, event: StatusFileSeen) -> Reading:
     ended = agent.doing in NO_STOP or _stopped(agent)
     if status is Status.READY and agent.status in IN_TURN and ended:
         return Reading(status=status, detail=_stop_words(agent))
-    if status is Status.READY and agent.status in IN_TURN and agent.erred >= agent.turn_began > 0:
-        # Its hook is written a moment later.
-        return Reading(status=status, detail=f"error: {_last_words(agent)}")
+    if status is Status.READY and agent.status in IN_TURN and (failed := failure(agent)):
+        return failed
     if status is Status.READY and agent.status in IN_TURN and hooks_work:
         # A turn that ends by itself says so with a Stop hook, just before or after this; an
         # interrupted one says nothing else. But where no hook told of the turn at all, none can
@@ -189,6 +188,13 @@ def _stopped(agent: Agent) -> bool:
     """Whether its own turn is over, as its hooks tell: what goes on is not that."""
     hook = agent.own_hook
     return hook is not None and hook.text == "Stop" and hook.at >= agent.turn_began
+
+
+def failure(agent: Agent) -> Reading | None:
+    """The end of a turn by an error, as its transcript tells before its hook does."""
+    if not agent.erred >= agent.turn_began > 0:
+        return None
+    return Reading(status=Status.READY, detail=f"error: {_last_words(agent)}")
 
 
 def _stop_words(agent: Agent) -> str:

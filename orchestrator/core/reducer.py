@@ -416,6 +416,8 @@ def _deadline(step: Step, event: DeadlinePassed) -> None:
             outbox.pump(step, event, who)
         case "outvoted":
             reports.outvoted(step, event, who)
+        case "cut":
+            reports.cut_due(step, event, who)
         case "doubt":
             doubts.due(step, event, who)
         case "server":

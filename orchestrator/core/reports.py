@@ -33,6 +33,9 @@ ASKED_BEFORE = 1.0
 # Seconds after which a turn that only hooks tell of is none, where the status file said last that
 # there is none: a hook may be written after the end of its turn. Most files follow in 0.1 s.
 OUTVOTED = 2.0
+# Seconds that the status file's word of an interrupted turn is held back: an error ends a turn in
+# the same way, and its hook is written 10 to 30 ms later.
+HELD = 0.125
 # What a status file may know nothing of.
 APART = frozenset({Doing.BACKGROUND, Doing.COMPACTING})
 # The request of an answer that nobody but the blueprint asked for.
@@ -97,6 +100,10 @@ def _apply(step: Step, event: AnyEvent, agent: Agent, reading: Reading) -> None:
     if old and not _is_end(agent, event, reading):
         _late_end(step, event, agent, reading)
         _late_ask(step, event, agent, reading)
+        return
+    if reading is CUT and agent.status in IN_TURN:
+        key, due = f"cut:{agent.name}", event.mono + HELD
+        step.deadline(key, max(due, step.world.deadlines.get(key, due)))
         return
     goes_on = reading.status is Status.WORKING and event.source == "hook"
     if goes_on and _stands_open(step, agent, event):
@@ -176,7 +183,7 @@ def _is_end(agent: Agent, event: AnyEvent, reading: Reading) -> bool:
     prompt may go on is written a moment after it.
     """
     just = event.at >= agent.turn_began and event.mono >= agent.evidence.mono - ASKED_BEFORE
-    if reading.status is not Status.READY or not just:
+    if agent.status not in IN_TURN or reading.status is not Status.READY or not just:
         return False
     if agent.evidence.source == "screen":
         return event.source in ("hook", "status")
@@ -210,12 +217,27 @@ def outvoted(step: Step, event: DeadlinePassed, name: str) -> None:
         return
     if agent.doing in APART or _filed(step, agent) != "ready":
         return
-    at, mono = agent.said["status"].at, math.nextafter(agent.evidence.mono, math.inf)
-    agent = become(agent, Status.READY, event, flags=CUT.flags, detail=CUT.detail or "")
+    _cut(step, event, agent, math.nextafter(agent.evidence.mono, math.inf))
+
+
+def cut_due(step: Step, event: DeadlinePassed, name: str) -> None:
+    """The status file has told of the end of a turn, and no hook has: a person ended it."""
+    agent = step.world.agents.get(name)
+    if agent is None or agent.status not in IN_TURN or _filed(step, agent) != "ready":
+        return
+    if agent.said["status"].at >= agent.evidence.at:
+        _cut(step, event, agent, event.due - HELD)
+
+
+def _cut(step: Step, event: DeadlinePassed, agent: Agent, mono: float) -> None:
+    """Its turn was interrupted, as its status file tells, if it is no error that ended it."""
+    at = agent.said["status"].at
+    reading = readings.failure(agent) or CUT
+    agent = become(agent, Status.READY, event, flags=reading.flags, detail=reading.detail or "")
     evidence = Evidence(kind="status_file_seen", source="status", at=at, mono=mono)
     step.put(replace(agent, since=at, evidence=evidence))
-    outbox.turn_over(step, name)
-    outbox.pump(step, event, name)
+    outbox.turn_over(step, agent.name)
+    outbox.pump(step, event, agent.name)
 
 
 def _told_end(step: Step, agent: Agent, event: AnyEvent) -> bool:

@@ -54,6 +54,9 @@ class MessagesApi:
         self._holding: list[str] = []
         self._faults: Counter[tuple[str, int, str]] = Counter()
         self._closing = False
+        # What a turn is answered with that no prompt began: when something in the background has
+        # ended, or the conversation is to be summed up.
+        self.unprompted = ""
         self._server = Server(self._exchange)
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.05,), name="messages-api"
@@ -172,7 +175,7 @@ class MessagesApi:
             )
             self._changed.notify_all()
         try:
-            script = parse(newest.prompt)
+            script = parse(newest.prompt or self.unprompted)
         except BadMarker as error:
             self._record(number, status=400)
             exchange.refuse(400, str(error), {})

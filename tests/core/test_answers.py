@@ -221,6 +221,7 @@ def test_what_waits_behind_is_forgotten_when_nothing_is_asked() -> None:
     done(play, given)
     assert current(play) == "Read: x"
     play.status_file("a", "ready", at=before)
+    play.settle("a")
     assert (play.status("a"), play.world.agents["a"].behind) == ("ready", ())
 
 

@@ -105,6 +105,7 @@ def test_an_interrupted_turn_is_no_doubt() -> None:
     prompted(play)
     play.now += 10 * BEFORE
     filed(play, "ready")
+    play.settle("a")
     assert play.world.agents["a"].flags == {Flag.INTERRUPTED}
     assert DOUBT not in play.world.deadlines
 
@@ -383,6 +384,7 @@ def test_an_interrupted_limit_is_an_interrupted_turn() -> None:
     play = at_work()
     screen(play, "limited", seconds=24.0)
     filed(play, "ready")
+    play.settle("a")
     assert play.world.agents["a"].flags == {Flag.INTERRUPTED}
 
 

@@ -220,6 +220,7 @@ def test_a_turn_is_interrupted_whose_hook_was_read_after_a_newer_status_file() -
     filed(play, "busy", at=written + 0.5)
     play.hook("a", "UserPromptSubmit", at=written, text="do it")
     filed(play, "idle")
+    play.settle("a")
     agent = play.world.agents["a"]
     assert (agent.status, agent.flags) == (Status.READY, frozenset({Flag.INTERRUPTED}))
 
@@ -262,6 +263,7 @@ def test_a_turn_is_interrupted_if_hooks_told_of_it_and_not_of_its_end(
         assert play.status("a") == "working"
         ends = [("Stop", at + 5)] if hooks and not interrupted else []
         read([*ends, ("idle", at + 5.1)], reverse=reverse)
+        play.settle("a")
         agent = play.world.agents["a"]
         cut = frozenset({Flag.INTERRUPTED} if hooks and interrupted else ())
         assert (agent.status, agent.flags) == (Status.READY, cut)

@@ -32,6 +32,8 @@ CLI = CliSpec(
     screen=ScreenSpec(),
     keys=KeysSpec(answers={}),
 )
+# What is said of each status in its file.
+RAW = {"ready": "idle", "working": "busy"}
 SHELL = CliSpec(
     name="shell",
     launch=LaunchSpec(command=("sh",), env={}),
@@ -145,11 +147,16 @@ class Play:
                 agent=name,
                 run=self.world.agents[name].run,
                 status=status,
-                raw=status,
+                raw=RAW.get(status, status),
                 **f,
                 **self.stamp("status", at),
             )
         )
+
+    def settle(self, name: str) -> None:
+        """The time passes in which an error that ended a turn is told by its hook."""
+        if f"cut:{name}" in self.world.deadlines:
+            self.due(f"cut:{name}")
 
     def exited(self, name: str, **fields: Any) -> Sequence[AnyEffect]:
         return self.give(
