@@ -399,14 +399,6 @@ MUTATIONS = (
         "that_was_queued",
     ),
     Mutation(
-        "an old word of a status file is none over a dialog",
-        "core/reports.py",
-        "        not agent.reported\n        and agent.status in",
-        "        agent.status in",
-        DOUBTS,
-        "over_an_open_dialog",
-    ),
-    Mutation(
         "PSS is read for the agent that is shown alone",
         "sources/processes.py",
         "with_pss=name in shown",
