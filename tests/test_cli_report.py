@@ -225,7 +225,8 @@ def test_errors(fake: FakeSupervisor, store: DiskCache) -> None:
     store.note(asked(3, "timeout", now - 5, error="no answer in time"))
     lines = well(crew("report", "errors"))
     assert lines[0] == "worker-2 is failed for 12s: exit status 1; gave up"
-    assert [line.split(maxsplit=2)[2] for line in lines[1:4]] == [
+    # In front stands the time; with the date, where midnight was in between.
+    assert [line.partition(" boss ")[2].strip() for line in lines[1:4]] == [
         "exit status 3",
         "its turn failed: overloaded",
         "spawn failed: no such program",
