@@ -3,7 +3,7 @@
 import contextlib
 import copy
 import datetime
-import difflib
+import importlib
 import os
 import re
 import sys
@@ -17,27 +17,22 @@ from orchestrator.core.text import safe_text
 from orchestrator.errors import CrewError, SpecError
 from orchestrator.locations import ensure_private, state_root
 from orchestrator.verbs import program
-from orchestrator.verbs.ask import ask
-from orchestrator.verbs.attach import attach
-from orchestrator.verbs.cache import cache
-from orchestrator.verbs.common import say, session_option
-from orchestrator.verbs.diff import diff
-from orchestrator.verbs.doctor import doctor
-from orchestrator.verbs.fix import restart, stop
-from orchestrator.verbs.init import init
-from orchestrator.verbs.look import events, logs, ls, status, why
-from orchestrator.verbs.record import record
-from orchestrator.verbs.report import report
-from orchestrator.verbs.talk import answer, interrupt, send
-from orchestrator.verbs.team import down, restore
-from orchestrator.verbs.up import up
-from orchestrator.verbs.watch import watch
+from orchestrator.verbs.options import session_option
+from orchestrator.verbs.output import say
 
 GROUPS = {
-    "team": (init, up, down, restore, attach, ls),
-    "talk": (send, answer, interrupt, ask, cache),
-    "look": (status, watch, logs, events, why, record, diff, report),
-    "fix": (restart, stop, doctor),
+    "team": ("init", "up", "down", "restore", "attach", "ls"),
+    "talk": ("send", "answer", "interrupt", "ask", "cache"),
+    "look": ("status", "watch", "logs", "events", "why", "record", "diff", "report"),
+    "fix": ("restart", "stop", "doctor"),
+}
+VERBS = frozenset(name for verbs in GROUPS.values() for name in verbs)
+# The module of `orchestrator.verbs` that holds a verb, where that is not called like it.
+MODULES = {
+    **dict.fromkeys(("down", "restore"), "team"),
+    **dict.fromkeys(("send", "answer", "interrupt"), "talk"),
+    **dict.fromkeys(("ls", "status", "logs", "events", "why"), "look"),
+    **dict.fromkeys(("restart", "stop"), "fix"),
 }
 # Verbs that share a line of the help, and what it says of them: the first one and the next.
 TOGETHER = {
@@ -62,16 +57,21 @@ class Crew(click.Group):
         formatter.write("A team of CLI agents in tmux, kept running.\n\n")
         for heading, verbs in GROUPS.items():
             second = {name for name, _ in TOGETHER.values()}
-            lines = [verb for verb in verbs if verb.name not in second]
-            for number, verb in enumerate(lines):
+            lines = [name for name in verbs if name not in second]
+            for number, name in enumerate(lines):
+                verb = self.require(ctx, name)
                 formatter.write(_help_line("" if number else heading, verb))
         formatter.write(
             f"\n`{crew} help VERB` has an example. Also: completion, version, -V, -h.\n"
         )
 
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *VERBS})
+
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The verb; the commands in its help are as they are to be typed here."""
-        found = super().get_command(ctx, cmd_name)
+        """The verb, whose module is imported when it is asked for; the commands in its help are as
+        they are to be typed here."""
+        found = super().get_command(ctx, cmd_name) or _imported(cmd_name)
         if found is None or program.program() == program.NAME:
             return found
         shown = copy.copy(found)
@@ -90,10 +90,22 @@ class Crew(click.Group):
         """The verb `name`. Raises click.UsageError that says which is meant, if one is near."""
         found = self.get_command(ctx, name)
         if found is None:
-            near = difflib.get_close_matches(name, list(self.commands), n=1)
+            import difflib
+
+            near = difflib.get_close_matches(name, self.list_commands(ctx), n=1)
             meant = f" (did you mean {near[0]!r}?)" if near else ""
             raise click.UsageError(f"there is no verb {name!r}{meant}", ctx)
         return found
+
+
+def _imported(name: str) -> click.Command | None:
+    """The verb `name`, where it has a module. An answer from disk takes as long as its imports."""
+    if name not in VERBS:
+        return None
+    module = importlib.import_module(f"orchestrator.verbs.{MODULES.get(name, name)}")
+    found = getattr(module, name)
+    assert isinstance(found, click.Command)
+    return found
 
 
 def _help_line(heading: str, verb: click.Command) -> str:
@@ -144,7 +156,7 @@ def cli(ctx: click.Context, session: str | None) -> None:
     if ctx.invoked_subcommand is None:
         say(ctx.get_help())
         ctx.exit(2)
-    verb = cli.commands[ctx.invoked_subcommand]
+    verb = cli.require(ctx, ctx.invoked_subcommand)
     if session and not any(param.name == "session" for param in verb.params):
         raise click.UsageError(f"-s says nothing to `crew {verb.name}`", ctx)
 
@@ -160,7 +172,7 @@ def completion(shell: str) -> None:
 
 
 @click.command("help", epilog="Example: crew help send")
-@click.argument("verb", required=False, shell_complete=lambda *_: [*cli.commands])
+@click.argument("verb", required=False, shell_complete=lambda ctx, *_: cli.list_commands(ctx))
 @click.pass_context
 def help_(ctx: click.Context, verb: str | None) -> None:
     """Show the verbs, or the help of one."""
@@ -180,7 +192,7 @@ def version() -> None:
     _show_version()
 
 
-for _verb in (*(verb for verbs in GROUPS.values() for verb in verbs), completion, help_, version):
+for _verb in (completion, help_, version):
     cli.add_command(_verb)
 
 

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
 
+import click
+
 from orchestrator import blueprints
-from orchestrator.cli import main
+from orchestrator.cli import cli, main
 from orchestrator.core.events import DownRequested, UpRequested
 from orchestrator.core.reducer import reduce
 from orchestrator.core.spec import TeamSpec
@@ -21,6 +23,8 @@ from orchestrator.sinks.store import Store
 
 # When the recorded worlds begin: seconds since the epoch.
 NOW = 1_700_000_000.0
+# In which verbs are looked up.
+CONTEXT = click.Context(cli)
 CREW = [sys.executable, "-m", "orchestrator"]
 
 

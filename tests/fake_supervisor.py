@@ -291,9 +291,11 @@ def main(name: str) -> None:
         return
     if how in ("deaf", "hang"):
         threading.Event().wait()
-    with FakeSupervisor(paths, agent("boss")) as fake:
-        heard = {"env": told["env"], "own": dict(os.environ), "cwd": str(Path.cwd())}
-        fake.handlers["ping"] = lambda _: {"pid": os.getpid(), "sid": os.getsid(0), **heard}
+    fake = FakeSupervisor(paths, agent("boss"))
+    heard = {"env": told["env"], "own": dict(os.environ), "cwd": str(Path.cwd())}
+    # Before it serves: another client may have connected already.
+    fake.handlers["ping"] = lambda _: {"pid": os.getpid(), "sid": os.getsid(0), **heard}
+    with fake:
         print("ready", flush=True)
         fake._thread.join()
 

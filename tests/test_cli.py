@@ -10,13 +10,11 @@ import pytest
 from click.testing import CliRunner
 
 from orchestrator import cli as cli_module
-from orchestrator.cli import GROUPS, cli
+from orchestrator.cli import VERBS, cli
 from orchestrator.locations import session_paths, state_root
-from tests.cli_support import CREW, crew, crew_process, environment, known, refused
+from tests.cli_support import CONTEXT, CREW, crew, crew_process, environment, known, refused
 from tests.fake_supervisor import FakeSupervisor, agent
 from tests.support import wait_until
-
-VERBS = [verb.name or "" for verbs in GROUPS.values() for verb in verbs]
 
 
 @pytest.fixture
@@ -46,11 +44,11 @@ def test_help_fits_a_small_terminal_and_has_every_verb(cwd: Path) -> None:
     assert "..." not in ran.out.replace("VERB ...", ""), "no summary is cut short"
     headings = [line.split()[0] for line in lines if line.startswith("  ") and line[2] != " "]
     assert headings == ["team", "talk", "look", "fix"]
-    for name in cli.commands:
+    for name in cli.list_commands(CONTEXT):
         assert re.search(rf" {name}\b", ran.out), name
 
 
-@pytest.mark.parametrize("verb", [*cli.commands])
+@pytest.mark.parametrize("verb", cli.list_commands(CONTEXT))
 def test_help_of_a_verb_fits_and_has_an_example(cwd: Path, verb: str) -> None:
     for wide in ("80", "200"):
         ran = crew_help(verb, wide)
@@ -66,7 +64,7 @@ def crew_help(verb: str, columns: str) -> str:
 
 @pytest.mark.parametrize("verb", sorted({*VERBS} - {"ls", "doctor", "ask", "cache"}))
 def test_every_verb_takes_a_session(verb: str) -> None:
-    assert any("--session" in p.opts for p in cli.commands[verb].params)
+    assert any("--session" in p.opts for p in cli.require(CONTEXT, verb).params)
 
 
 @pytest.mark.parametrize("arguments", ["--version", "-V", "version"])

@@ -85,10 +85,10 @@ def test_completion_of_another_shell(cwd: Path) -> None:
 # -- what is imported ------------------------------------------------------------------------------
 
 
-def test_status_imports_nothing_heavy(fake: FakeSupervisor, cwd: Path) -> None:
-    """Every verb pays at its start for what is imported: `crew status` is typed often."""
+def imported(cwd: Path, *arguments: str) -> set[str]:
+    """The modules that a verb imports, from its start to its end."""
     script = (
-        "import sys; from orchestrator.cli import main; status = main(['status', '-s', 'demo']); "
+        f"import sys; from orchestrator.cli import main; status = main({list(arguments)}); "
         "print(status, *sys.modules, file=sys.stderr)"
     )
     done = subprocess.run(
@@ -101,10 +101,25 @@ def test_status_imports_nothing_heavy(fake: FakeSupervisor, cwd: Path) -> None:
     )
     status, *modules = done.stderr.decode().split()
     assert status == "0"
+    return {*modules}
+
+
+def test_status_imports_nothing_heavy(fake: FakeSupervisor, cwd: Path) -> None:
+    """Every verb pays at its start for what is imported: `crew status` is typed often."""
+    modules = imported(cwd, "status", "-s", "demo")
     packages = {module.partition(".")[0] for module in modules}
     heavy = {"pydantic", "libtmux", "watchdog", "textual", "asyncio", "psutil", "aiofiles"}
     assert not packages & heavy
-    assert not {"orchestrator.core.spec", "orchestrator.tables"} & {*modules}
+    assert not {"orchestrator.core.spec", "orchestrator.tables"} & modules
+
+
+def test_a_verb_imports_no_other(cwd: Path) -> None:
+    """`crew ask` is called by scripts and hooks, and answers from disk in no time."""
+    modules = imported(cwd, "ask", "--help")
+    ours = {module for module in modules if module.startswith("orchestrator.verbs.")}
+    verbs = {"ask", "numbers", "options", "output", "program", "telling"}
+    assert {module.rpartition(".")[2] for module in ours} == verbs
+    assert not {"orchestrator.client", "subprocess", "secrets"} & modules
 
 
 def test_every_status_has_the_look_that_views_give_it() -> None:

@@ -5,14 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.cli import GROUPS, cli
+from orchestrator.cli import VERBS, cli
 from orchestrator.errors import UserError
 from orchestrator.locations import builtin, config_root, session_paths, state_root
 from orchestrator.verbs import common
-from tests.cli_support import crew, known, refused
+from tests.cli_support import CONTEXT, crew, known, refused
 from tests.fake_supervisor import FakeSupervisor, agent, ask, session
-
-VERBS = [verb.name or "" for verbs in GROUPS.values() for verb in verbs]
 
 
 @pytest.fixture
@@ -81,7 +79,7 @@ def test_a_session_that_never_was_is_not_made(fake: FakeSupervisor) -> None:
 @pytest.mark.parametrize("name", ["../x", "a b", "#(id)", "", "x" * 33, "a\nb"])
 def test_a_bad_name_is_refused_by_every_verb(cwd: Path, name: str) -> None:
     for verb in sorted({*VERBS} - {"ls", "doctor", "ask", "cache"}):
-        needed = [p for p in cli.commands[verb].params if p.param_type_name == "argument"]
+        needed = [p for p in cli.require(CONTEXT, verb).params if p.param_type_name == "argument"]
         arguments = ["status" if verb == "report" else "x" for p in needed if p.required]
         ran = crew(verb, *arguments, "-s", name)
         assert ran.status == 2

@@ -21,6 +21,7 @@ from orchestrator.cli import cli
 from orchestrator.dashboard.app import Dashboard
 from tests.checkouts import ROOT
 from tests.claude.cli import PIN
+from tests.cli_support import CONTEXT
 from tests.end_to_end.claude_team import Claude
 from tests.end_to_end.claude_team import claude as claude  # a fixture, as the next three
 from tests.end_to_end.conftest import CREW, Crew
@@ -332,13 +333,13 @@ def test_every_command_is_known() -> None:
 def test_the_table_of_verbs_is_that_of_the_help() -> None:
     cells = [cell.split() for cell in first_cells(section("Verbs"))]
     assert {cell[0] for cell in cells} == {"crew"}
-    assert sorted(cell[1] for cell in cells) == sorted(cli.commands)
+    assert sorted(cell[1] for cell in cells) == cli.list_commands(CONTEXT)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_the_verbs_and_files_that_a_page_names_are_there(page: Path) -> None:
     text = page.read_text()
-    assert set(re.findall(r"`(?:bin/)?crew ([a-z]+)", text)) <= set(cli.commands)
+    assert set(re.findall(r"`(?:bin/)?crew ([a-z]+)", text)) <= set(cli.list_commands(CONTEXT))
     for target in re.findall(r"\]\(([^)#]+)", text):
         assert target.startswith("https://") or (page.parent / target).exists(), target
 

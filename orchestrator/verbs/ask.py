@@ -13,8 +13,9 @@ from orchestrator.core.text import safe_text, span
 from orchestrator.errors import UserError
 from orchestrator.locations import ask_file, cache_root
 from orchestrator.verbs import program
-from orchestrator.verbs.common import json_option, say_json
 from orchestrator.verbs.numbers import age, seconds
+from orchestrator.verbs.options import json_option
+from orchestrator.verbs.output import say_json
 from orchestrator.verbs.telling import Telling
 
 if TYPE_CHECKING:

@@ -17,14 +17,9 @@ from orchestrator.errors import CrewError, UserError
 from orchestrator.locations import SessionPaths
 from orchestrator.tmux import conf
 from orchestrator.verbs import program
-from orchestrator.verbs.common import (
-    View,
-    choose_session,
-    complete_agent,
-    dial,
-    is_terminal,
-    session_option,
-)
+from orchestrator.verbs.common import View, choose_session, dial
+from orchestrator.verbs.options import complete_agent, session_option
+from orchestrator.verbs.output import is_terminal
 from orchestrator.verbs.recorded import recorded_down
 from orchestrator.verbs.terminal import Terminal
 

@@ -17,8 +17,9 @@ from orchestrator.core.text import clip, safe_text, span
 from orchestrator.errors import UserError
 from orchestrator.oneshot import settings as ask_settings
 from orchestrator.verbs import program, render
-from orchestrator.verbs.common import columns, json_option, say, say_json
 from orchestrator.verbs.numbers import age, whole
+from orchestrator.verbs.options import json_option
+from orchestrator.verbs.output import columns, say, say_json
 
 if TYPE_CHECKING:
     from orchestrator.sinks.cache import Cache, Entry, Stats

@@ -1,14 +1,8 @@
-"""What the verbs share: which session is meant, a connection to it, options, completion."""
+"""What verbs share that are about a session: which one is meant, and a connection to it."""
 
-import json
 import os
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
-
-import click
-from click.shell_completion import CompletionItem
+from typing import Any
 
 from orchestrator.client import Client, NotRunning
 from orchestrator.core.text import safe_text
@@ -16,7 +10,6 @@ from orchestrator.errors import CrewError, UserError
 from orchestrator.locations import (
     SessionPaths,
     builtin,
-    check_name,
     config_root,
     session_paths,
     sessions,
@@ -25,10 +18,6 @@ from orchestrator.verbs import program
 from orchestrator.verbs.recorded import GLANCE, glance, recorded_down
 
 View = dict[str, Any]
-F = TypeVar("F", bound=Callable[..., Any])
-
-# Seconds. A shell waits for completions with the person's keyboard in hand.
-COMPLETION = 0.3
 
 
 # -- which session --------------------------------------------------------------------------------
@@ -161,106 +150,3 @@ def agent_of(view: View, name: str) -> View:
             return found
     names = ", ".join(agent["name"] for agent in view["agents"]) or "none"
     raise UserError(f"there is no agent {safe_text(name)!r} here: there is {names}")
-
-
-# -- output ---------------------------------------------------------------------------------------
-
-
-def say(text: str = "") -> None:
-    """Print one line, or several."""
-    click.echo(text)
-
-
-def say_json(value: object, *, indent: int | None = 2) -> None:
-    """Print JSON, in ASCII: nothing in it can act on a terminal."""
-    click.echo(json.dumps(value, indent=indent))
-
-
-def is_terminal() -> bool:
-    """Whether a person sits on both ends."""
-    return sys.stdin.isatty() and sys.stdout.isatty()
-
-
-def columns() -> int:
-    """How wide a line may be: the terminal; without one as wide as it comes, but for $COLUMNS."""
-    wished = os.environ.get("COLUMNS", "")
-    if wished.isdecimal() and int(wished) > 0:
-        return int(wished)
-    try:
-        return os.get_terminal_size(sys.stdout.fileno()).columns or 80
-    except (OSError, ValueError):
-        return 10_000
-
-
-# -- completion: quick, and silent whatever happens -----------------------------------------------
-
-
-def _seen(ctx: click.Context) -> View:
-    name = ctx.params.get("session")
-    with Client.connect(choose_session(name, COMPLETION), start=False) as client:
-        found: View = client.request("status", timeout=COMPLETION)["view"]
-        return found
-
-
-def complete_agent(ctx: click.Context, _: click.Parameter, start: str) -> list[CompletionItem]:
-    """Names of agents, with their status as help."""
-    try:
-        agents = _seen(ctx)["agents"]
-        return [
-            CompletionItem(a["name"], help=a["status"])
-            for a in agents
-            if a["name"].startswith(start)
-        ]
-    except Exception:  # a shell would show it in the middle of the person's line
-        return []
-
-
-def complete_choice(ctx: click.Context, _: click.Parameter, start: str) -> list[CompletionItem]:
-    """Keys of what the agent asks, with their labels as help."""
-    try:
-        ask = agent_of(_seen(ctx), ctx.params["agent"])["ask"]
-        options = ask["options"] if ask else []
-        return [
-            CompletionItem(o["key"], help=safe_text(o["label"]))
-            for o in options
-            if o["key"].startswith(start)
-        ]
-    except Exception:  # as above
-        return []
-
-
-def complete_session(_: click.Context, __: click.Parameter, start: str) -> list[CompletionItem]:
-    try:
-        return [CompletionItem(name) for name in sessions() if name.startswith(start)]
-    except Exception:  # as above
-        return []
-
-
-# -- options --------------------------------------------------------------------------------------
-
-
-def _checked(ctx: click.Context, _: click.Parameter, name: str | None) -> str | None:
-    if name is None and ctx.parent is not None:  # `crew -s NAME VERB`
-        name = ctx.parent.params.get("session")
-    return None if name is None else check_name(name, "session")
-
-
-def session_option(function: F) -> F:
-    return click.option(
-        "-s",
-        "--session",
-        metavar="NAME",
-        callback=_checked,
-        shell_complete=complete_session,
-        help="The session; needed only where several run.",
-    )(function)
-
-
-def json_option(function: F) -> F:
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")(
-        function
-    )
-
-
-def agent_argument(function: F) -> F:
-    return click.argument("agent", shell_complete=complete_agent)(function)

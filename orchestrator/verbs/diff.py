@@ -17,17 +17,9 @@ from orchestrator.core.text import clip, pad, safe_text, width
 from orchestrator.errors import CrewError, UserError
 from orchestrator.locations import SessionPaths, session_paths
 from orchestrator.verbs import program, recorded
-from orchestrator.verbs.common import (
-    choose_session,
-    columns,
-    json_option,
-    reach,
-    require_known,
-    say,
-    say_json,
-    session_option,
-    up_words,
-)
+from orchestrator.verbs.common import choose_session, reach, require_known, up_words
+from orchestrator.verbs.options import json_option, session_option
+from orchestrator.verbs.output import columns, say, say_json
 
 if TYPE_CHECKING:  # cost more than click to import, and only a few verbs need them
     from orchestrator.core.comparison import Change, Comparison, Difference

@@ -17,7 +17,8 @@ from orchestrator.errors import UserError
 from orchestrator.locations import session_paths, sessions
 from orchestrator.verbs import program, recorded
 from orchestrator.verbs.attach import is_nested
-from orchestrator.verbs.common import columns, json_option, say, say_json
+from orchestrator.verbs.options import json_option
+from orchestrator.verbs.output import columns, say, say_json
 
 if TYPE_CHECKING:
     from orchestrator.doctor.findings import Finding

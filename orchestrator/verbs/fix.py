@@ -2,7 +2,9 @@
 
 import click
 
-from orchestrator.verbs.common import agent_argument, choose_session, dial, say, session_option
+from orchestrator.verbs.common import choose_session, dial
+from orchestrator.verbs.options import agent_argument, session_option
+from orchestrator.verbs.output import say
 
 
 @click.command(epilog="Example: crew restart worker-1")

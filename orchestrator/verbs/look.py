@@ -15,20 +15,16 @@ from orchestrator.locations import SessionPaths, session_paths, sessions
 from orchestrator.verbs import program, recorded, render
 from orchestrator.verbs.common import (
     View,
-    agent_argument,
     agent_of,
     choose_session,
-    columns,
     flag_needed,
-    json_option,
     reach,
     require_known,
-    say,
-    say_json,
-    session_option,
     up_words,
 )
 from orchestrator.verbs.numbers import whole
+from orchestrator.verbs.options import agent_argument, json_option, session_option
+from orchestrator.verbs.output import columns, say, say_json
 from orchestrator.verbs.recorded import follow_while_up, offline
 
 # What `crew events` shows when nobody says how much.

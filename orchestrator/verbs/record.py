@@ -20,15 +20,9 @@ from orchestrator.client import ANSWER, Client
 from orchestrator.core.text import safe_text
 from orchestrator.errors import CrewError, SupervisorError, UserError
 from orchestrator.locations import check_name
-from orchestrator.verbs.common import (
-    View,
-    agent_argument,
-    agent_of,
-    choose_session,
-    dial,
-    say,
-    session_option,
-)
+from orchestrator.verbs.common import View, agent_of, choose_session, dial
+from orchestrator.verbs.options import agent_argument, session_option
+from orchestrator.verbs.output import say
 
 if TYPE_CHECKING:  # cost more than click to import, and only a few verbs need them
     from orchestrator.core.spec import CliSpec

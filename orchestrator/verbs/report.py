@@ -16,19 +16,10 @@ from orchestrator.client import QUESTION
 from orchestrator.core.text import clip, safe_text, span
 from orchestrator.errors import UserError
 from orchestrator.verbs import recorded, render
-from orchestrator.verbs.common import (
-    View,
-    choose_session,
-    columns,
-    flag_needed,
-    json_option,
-    reach,
-    require_known,
-    say,
-    say_json,
-    session_option,
-)
+from orchestrator.verbs.common import View, choose_session, flag_needed, reach, require_known
 from orchestrator.verbs.look import see
+from orchestrator.verbs.options import json_option, session_option
+from orchestrator.verbs.output import columns, say, say_json
 
 if TYPE_CHECKING:
     from orchestrator.sinks.history import Asked

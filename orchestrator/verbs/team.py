@@ -6,18 +6,9 @@ from orchestrator.client import Client, NotRunning
 from orchestrator.errors import CrewError
 from orchestrator.locations import SessionPaths, session_paths
 from orchestrator.verbs import program
-from orchestrator.verbs.common import (
-    View,
-    choose_session,
-    complete_session,
-    flag_needed,
-    json_option,
-    require_known,
-    say,
-    say_json,
-    session_option,
-    up_words,
-)
+from orchestrator.verbs.common import View, choose_session, flag_needed, require_known, up_words
+from orchestrator.verbs.options import complete_session, json_option, session_option
+from orchestrator.verbs.output import say, say_json
 from orchestrator.verbs.recorded import recorded_down
 
 # Seconds. An agent is asked to end and made to a few seconds later; all at once.

@@ -13,7 +13,9 @@ from orchestrator.errors import UserError
 from orchestrator.locations import SessionPaths, session_paths, sessions
 from orchestrator.verbs import program, recorded
 from orchestrator.verbs.attach import go, need_terminal
-from orchestrator.verbs.common import View, choose_session, require_known, say, session_option
+from orchestrator.verbs.common import View, choose_session, require_known
+from orchestrator.verbs.options import session_option
+from orchestrator.verbs.output import say
 from orchestrator.verbs.render import NEED
 
 if TYPE_CHECKING:
