@@ -305,7 +305,7 @@ ASK: list[tuple[str, Deed]] = [
     ('crew ask "What is HTTP status 418?"', says(QUESTION)),
     ('crew ask "What is  HTTP status 418?"', says(QUESTION)),
     ('crew status | crew ask --input /dev/stdin "Who of these needs me?"', says("ok: Who of")),
-    ("crew cache stats", says("3 asks", "1 hits, 2 misses")),
+    ("crew cache stats", says("3 asks", "1 hit, 2 misses")),
 ]
 
 

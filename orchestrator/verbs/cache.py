@@ -196,10 +196,15 @@ def _totals(found: "savings.Figures", since: float) -> Sequence[str]:
     count = found.outcomes.get
     rate = "" if found.hit_rate is None else f" · {found.hit_rate:.0%} hits"
     return [
-        f"{found.asks:,} asks since {begun:%Y-%m-%d %H:%M}: {count('hit', 0):,} hits, "
-        f"{found.misses:,} misses, {count('joined', 0):,} joined{rate}",
+        f"{_counted(found.asks, 'ask')} since {begun:%Y-%m-%d %H:%M}: "
+        f"{_counted(count('hit', 0), 'hit')}, {_counted(found.misses, 'miss', 'misses')}, "
+        f"{count('joined', 0):,} joined{rate}",
         f"saved {_used(found.saved)} · spent {_used(found.spent)}",
     ]
+
+
+def _counted(number: int, one: str, many: str | None = None) -> str:
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
 
 
 def _used(sums: Any) -> str:
@@ -211,8 +216,8 @@ def _advised(one: "savings.Advice") -> list[str]:
     lines = [f"  {one.share:>4.0%} {one.said}"]
     if one.setting is not None and one.hit_rate is not None:
         lines.append(
-            f"       {one.setting} = {one.value:.0f} would have made {one.hits:,} more hits: "
-            f"{one.hit_rate:.0%}"
+            f"       {one.setting} = {one.value:.0f} would have made "
+            f"{_counted(one.hits, 'more hit')}: {one.hit_rate:.0%}"
         )
     return lines
 
