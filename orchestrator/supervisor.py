@@ -20,13 +20,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from orchestrator import procfs
+from orchestrator import procfs, recovering, showing
 from orchestrator.asking import Asking
 from orchestrator.core.effects import AnyEffect
 from orchestrator.core.events import (
     AnyEvent,
     EventsMissed,
-    PaneFact,
     Recovered,
     ServerLost,
     SourceDoubted,
@@ -34,17 +33,15 @@ from orchestrator.core.events import (
 from orchestrator.core.recovery import differs
 from orchestrator.core.reducer import reduce_safely
 from orchestrator.core.state import (
-    NEEDS_HUMAN,
     Agent,
     Process,
     Source,
-    Status,
     World,
     empty_world,
 )
 from orchestrator.core.views import View
 from orchestrator.errors import CrewError, Fenced, TmuxError, TmuxGone
-from orchestrator.launching import DENIED, Environment
+from orchestrator.launching import Environment
 from orchestrator.locations import SessionPaths, ensure_private, session_paths
 from orchestrator.logs import start_log
 from orchestrator.requests import Requests
@@ -56,7 +53,7 @@ from orchestrator.sinks.spare import Spare
 from orchestrator.sinks.store import Loaded, Opened, Store
 from orchestrator.sinks.worker import Worker
 from orchestrator.sources import clock, ipc
-from orchestrator.tmux import bootstrap, panes
+from orchestrator.tmux import panes
 from orchestrator.tmux.link import Link
 from orchestrator.viewing import Viewing
 from orchestrator.warming import Warming
@@ -73,8 +70,6 @@ AUDIT_AGAIN = 1.0
 CLOSING = 0.05
 # Seconds that effects under way are given when the session is down.
 DRAIN = 15.0
-# Seconds between two tries to reach a tmux server that lives and does not answer.
-TMUX_AGAIN = 1.0
 
 
 @contextlib.contextmanager
@@ -310,41 +305,10 @@ class Supervisor:
     # -- questions that need a pane ---------------------------------------------------------------
 
     async def _logs(self, agent: Agent, lines: int) -> str:
-        """What the agent's pane shows and has shown; of one that is gone, its last text."""
-        found: list[str] | None = None
-        if agent.pane is not None:
-            with contextlib.suppress(TmuxError):
-                found = await self.link.control.snapshot(agent.pane, history=True)
-        if not found:
-            kept = self.paths.panes / f"{agent.name}.txt"
-            text = await asyncio.to_thread(_read_or_none, kept)
-            found = (text or "").split("\n")
-        found = "\n".join(found).rstrip().split("\n")
-        return "\n".join(found[-lines:] if lines else found)
+        return await showing.text(agent, lines, self.link, self.paths)
 
     async def _target(self, agent: Agent | None) -> Mapping[str, Any]:
-        """Where `crew attach` goes: to `agent`; else to whoever alone needs a person, else to the
-        first of the team."""
-        world = self.runtime.world
-        specs = world.team.agents if world.team is not None else ()
-        team = [world.agents[spec.name] for spec in specs if spec.name in world.agents]
-        there = [a for a in (*team, *world.agents.values()) if a.pane is not None]
-        if world.server is None or not there:
-            if any(a.wanted and a.status in (Status.STARTING, Status.LOST) for a in team):
-                return {"error": "nobody has a pane yet: `crew status` shows how far they are"}
-            return {"error": "nothing runs here to attach to: `crew up` starts the team"}
-        if agent is not None and agent.pane is None:
-            remedy = "" if agent.wanted else f": `crew restart {agent.name}` starts it"
-            return {"error": f"{agent.name} has no pane, it is {agent.status}{remedy}"}
-        if agent is None:
-            needing = [a for a in team if a.status in NEEDS_HUMAN and a.pane is not None]
-            agent = needing[0] if len(needing) == 1 else there[0]
-        return {
-            "socket": str(self.paths.tmux_socket),
-            "session": world.session,
-            "target": agent.pane,
-            "root": world.team.root if world.team is not None else None,
-        }
+        return showing.target(self.runtime.world, agent, str(self.paths.tmux_socket))
 
     def _set_environment(self, environ: Mapping[str, str]) -> None:
         if environ and dict(environ) != self.environment.values:
@@ -356,9 +320,12 @@ class Supervisor:
 
     async def recover(self, epoch: int) -> None:
         """Find out what lives, and post it: everything else follows from that."""
-        server, found = await self._find_server()
-        if found:
-            self._inherit_environment([p.process for p in found if p.process is not None])
+        server, found = await recovering.find_server(self.paths, self.link, self._hung_server)
+        self.publisher.say(tmux=None)
+        running = [pane.process for pane in found if pane.process is not None]
+        self._set_environment(
+            recovering.environment_of(running, self.runtime.world, self.paths) or {}
+        )
         at, mono = clock.now()
         self._post(
             Recovered(
@@ -374,48 +341,10 @@ class Supervisor:
             )
         )
 
-    async def _find_server(self) -> tuple[Process | None, Sequence[PaneFact]]:
-        """The living tmux server and its panes.
-
-        A server that lives and does not answer is waited for: to take it for gone would launch
-        every agent a second time. Meanwhile what was last recorded is shown, with the reason.
-        """
-        pid = await asyncio.to_thread(bootstrap.server_pid, self.paths)
-        server = procfs.process_of(pid) if pid is not None else None
-        while server is not None and procfs.is_alive(server):
-            try:
-                await self.link.connect(server)
-                found = await panes.list_panes(self.link.control)
-            except TmuxError as error:
-                log.warning("the tmux server does not answer: %s", error)
-                self.publisher.say(tmux=f"the tmux server (pid {server.pid}) does not answer")
-                self.requests.readable.set()
-                await asyncio.sleep(TMUX_AGAIN)
-            else:
-                self.publisher.say(tmux=None)
-                return server, found
-        return None, ()
-
-    def _inherit_environment(self, running: Sequence[Process]) -> None:
-        """Take the environment of `crew up` back from an agent that was started with it.
-
-        Whoever started this supervisor again may be someone else: a script, or an agent.
-        """
-        world = self.runtime.world
-        clis = world.team.clis.values() if world.team is not None else ()
-        ours = {name for a in world.agents.values() for name in a.spec.env} | set(DENIED)
-        ours |= {name for cli in clis for name in cli.launch.env}
-        for process in running:
-            with contextlib.suppress(OSError):
-                block = Path(f"/proc/{process.pid}/environ").read_bytes()
-                pairs = (os.fsdecode(p).partition("=") for p in block.split(b"\0") if p)
-                found = {name: value for name, _, value in pairs}
-                if "CREW_AGENT" not in found:
-                    continue  # Its launcher is still at work: this is tmux's environment.
-                environ = {name: value for name, value in found.items() if name not in ours}
-                environ["PATH"] = environ.get("PATH", "").removeprefix(f"{self.paths.bin}:")
-                self._set_environment(environ)
-                return
+    def _hung_server(self, server: Process) -> None:
+        """It lives and does not answer: what was last recorded is shown, with the reason."""
+        self.publisher.say(tmux=f"the tmux server (pid {server.pid}) does not answer")
+        self.requests.readable.set()
 
     async def audit(self) -> None:
         """Compare what is with what we think, for ever. What differs twice was missed."""
@@ -478,13 +407,6 @@ class Supervisor:
             await self.watchers.close()
             await self.link.close()
             await self.spare.close()
-
-
-def _read_or_none(path: Path) -> str | None:
-    try:
-        return path.read_text(errors="replace")
-    except OSError:
-        return None
 
 
 # -- the process ----------------------------------------------------------------------------------
