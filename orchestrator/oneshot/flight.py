@@ -4,7 +4,9 @@ The first to take the lock of the question's key leads: it runs the question, an
 `flights/KEY.sock` to the others, who hear the same text as it comes and then the same result. If
 the leader dies or gives up, its connections end without a result, and one of the others leads.
 
-What is sent: frames of one letter, the length of the body, and the body.
+A follower says one byte, its rank in the queue: the leader may have to wait for its turn, and is
+as urgent as the most urgent of its followers. What it is sent: frames of one letter, the length of
+the body, and the body.
 """
 
 import asyncio
@@ -141,12 +143,16 @@ async def fly(
     lead: Lead,
     heard: Callable[[str], None],
     restarted: Callable[[], None],
+    *,
+    rank: int = 0,
+    joined: Callable[[int], None] = lambda _: None,
 ) -> Flight:
     """The result of the question of `key`: of `lead`, called here or in another process.
 
     `directory` is the cache's. `heard` is called with each piece of the text; `restarted` when
-    the text so far is void and comes anew. Two processes that do not overlap both lead: the later
-    one's `lead` finds the result of the first in the cache, if it looks there.
+    the text so far is void and comes anew. `rank` is said to the leader, where `joined` is called
+    with it. Two processes that do not overlap both lead: the later one's `lead` finds the result
+    of the first in the cache, if it looks there.
 
     Raises what `lead` raises; in the other processes CrewError or UserError with its sentence.
     """
@@ -161,12 +167,12 @@ async def fly(
         except OSError:  # Nothing can be shared where no files can be made.
             return await alone(lead, hearing)
         if leading is not None:
-            result = await _lead(leading, lead, Teller(hearing))
+            result = await _lead(leading, lead, Teller(hearing), joined)
             hearing.ended()
             return Flight(result, joined=False)
         if (leader := _dial(flights, key)) is not None:
             with leader:
-                heard_of = await _follow(leader, hearing)
+                heard_of = await _follow(leader, hearing, rank)
             if heard_of is not None:
                 hearing.ended()
                 return Flight(heard_of, joined=True)
@@ -229,7 +235,9 @@ def _listen(flights: Path, key: str) -> socket.socket:
     return listening
 
 
-async def _lead(leading: _Leading, lead: Lead, teller: Teller) -> bytes:
+async def _lead(
+    leading: _Leading, lead: Lead, teller: Teller, joined: Callable[[int], None]
+) -> bytes:
     """Run the question, and tell the followers. They are told of an error with a sentence; on any
     other end of it they are left, so that one of them leads."""
     loop = asyncio.get_running_loop()
@@ -237,14 +245,23 @@ async def _lead(leading: _Leading, lead: Lead, teller: Teller) -> bytes:
 
     def left(follower: socket.socket, task: asyncio.Task[None]) -> None:
         # Not by the task itself: one that is cancelled may never have begun.
+        loop.remove_reader(follower)
         follower.close()
         followers.discard(task)
+
+    def heed(follower: socket.socket) -> None:
+        """It says its rank, or has left."""
+        loop.remove_reader(follower)
+        with contextlib.suppress(OSError):
+            for rank in follower.recv(1):
+                joined(rank)
 
     def accept() -> None:
         try:
             while True:
                 follower = leading.listening.accept()[0]
                 follower.setblocking(False)
+                loop.add_reader(follower, heed, follower)
                 task = loop.create_task(teller.tell(follower))
                 followers.add(task)
                 task.add_done_callback(partial(left, follower))
@@ -288,8 +305,10 @@ def _dial(flights: Path, key: str) -> socket.socket | None:
     return dialled
 
 
-async def _follow(leader: socket.socket, hearing: Hearing) -> bytes | None:
+async def _follow(leader: socket.socket, hearing: Hearing, rank: int) -> bytes | None:
     """Hear the leader's text; its result, or None: the leader is gone."""
+    with contextlib.suppress(OSError):  # What it said before its end is there to be heard.
+        leader.send(bytes([rank]))
     buffer = bytearray()
     while chunk := await _receive(leader):
         buffer += chunk

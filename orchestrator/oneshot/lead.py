@@ -20,7 +20,7 @@ from orchestrator.core.values import value
 from orchestrator.oneshot import process
 from orchestrator.oneshot.ask import Run, Show, Told, Wish
 from orchestrator.oneshot.flight import Hearing, Teller, alone, fly
-from orchestrator.oneshot.slots import QueueFull, Slots, default_parallel
+from orchestrator.oneshot.slots import QueueFull, Slots, Urgency, default_parallel
 from orchestrator.sinks.cached import Cache, Entry, fresh
 
 # Runs after the first one that failed. The CLI tries again too: these come after all of its own.
@@ -30,7 +30,7 @@ BACKOFF: Final = 1.0
 # Seconds that a run takes at most: one that hangs is not to hold its place for good.
 RUN_MOST: Final = 3600.0
 # Of what flies between processes (flight.py): another one where its frames are others.
-FRAMES: Final = "1"
+FRAMES: Final = "2"
 # HTTP statuses that are the question's fault, not the CLI's.
 OWN_FAULT: Final = frozenset({400, 404, 413})
 
@@ -82,15 +82,25 @@ async def _run_question(
     for number in (signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, end, number)
 
+    urgency = Urgency(wish.priority)
+
     async def lead(teller: Teller) -> bytes:
-        return _dump(await Leader(run, wish, cache, key, teller, show.runs).run())
+        return _dump(await Leader(run, wish, cache, key, teller, urgency, show.runs).run())
 
     try:
         async with asyncio.timeout(wish.timeout):
             if wish.share:
                 # Who wants a new answer is not to be given one that was found on disk after all.
                 name = f"{key}-{_format()}{'-anew' if wish.refresh else ''}"
-                result, joined = await fly(run.directory, name, lead, show.heard, show.restarted)
+                result, joined = await fly(
+                    run.directory,
+                    name,
+                    lead,
+                    show.heard,
+                    show.restarted,
+                    rank=urgency.rank,
+                    joined=urgency.also,
+                )
             else:
                 result, joined = await alone(lead, Hearing(show.heard, show.restarted))
     except TimeoutError:
@@ -131,6 +141,7 @@ class Leader:
         cache: Cache,
         key: str,
         teller: Teller,
+        urgency: Urgency,
         runs: Callable[[], None],
     ) -> None:
         self._run = run
@@ -138,6 +149,7 @@ class Leader:
         self._cache = cache
         self._key = key
         self._teller = teller
+        self._urgency = urgency
         self._runs = runs
         parallel = run.settings.parallel or default_parallel()
         self._slots = Slots(run.directory, parallel, run.settings.queue)
@@ -172,7 +184,7 @@ class Leader:
         # Seconds on the wall clock throughout: other processes judge by them too.
         if not self._cache.change_breaker(cli, lambda breaker: admits(breaker, time.time())):
             return dataclasses.replace(before, refused=self._closed(cli))
-        async with self._slots.slot(self._wish.priority) as waited:
+        async with self._slots.slot(self._urgency) as waited:
             self._runs()
             began = time.monotonic()
             got = await self._one_run()

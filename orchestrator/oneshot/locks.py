@@ -78,10 +78,11 @@ class Lock:
         return lock is not None
 
 
-async def any_free(paths: Iterable[Path]) -> None:
-    """Wait until one of the locks may be free; another process may be quicker to take it."""
+async def any_free(paths: Iterable[Path], woken: asyncio.Event | None = None) -> None:
+    """Wait until one of the locks may be free, or `woken` is set, which a free lock does as well;
+    another process may be quicker to take it."""
     loop = asyncio.get_running_loop()
-    freed = asyncio.Event()
+    freed = woken or asyncio.Event()
     readers: list[int] = []
     try:
         for path in paths:

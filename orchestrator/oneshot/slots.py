@@ -4,11 +4,12 @@ A run holds one of a few locks (locks.py), its slot. Who finds none free queues 
 lock too, whose name tells its place, `queue/PRIORITY-NUMBER`. A waiter waits for the ticket right
 before its own; the first one waits for the slots. Whatever wakes it, it looks again at all of it.
 So a slot or a place is free the moment its process ends, in whatever way, and each end of a run
-wakes one waiter.
+wakes one waiter. One that becomes more urgent takes another ticket.
 
 Where the cache's directory cannot be written there is nothing to share: every run goes ahead.
 """
 
+import asyncio
 import contextlib
 import os
 import time
@@ -52,6 +53,21 @@ class Place(NamedTuple):
         return f"{PRIORITIES[self.rank]}-{self.number}"
 
 
+class Urgency:
+    """Of all who wait for one answer, the highest priority."""
+
+    def __init__(self, priority: Priority) -> None:
+        self.rank = PRIORITIES.index(priority)
+        # Look again: it is more urgent now, or something is free.
+        self.woken = asyncio.Event()
+
+    def also(self, rank: int) -> None:
+        """Somebody with this rank waits for it too."""
+        if 0 <= rank < self.rank:
+            self.rank = rank
+            self.woken.set()
+
+
 class Slots:
     """`parallel` runs at once and `length` more that wait, below the cache's `directory`.
 
@@ -64,36 +80,42 @@ class Slots:
         self._length = length
 
     @contextlib.asynccontextmanager
-    async def slot(self, priority: Priority) -> AsyncIterator[float]:
+    async def slot(self, urgency: Urgency) -> AsyncIterator[float]:
         """Hold a slot; gives the seconds that were waited for it.
 
         Raises QueueFull if as many wait as may. That is looked at before this one queues up, so
         that some that come in the same instant may all be let in.
         """
         began = time.monotonic()
-        slot = await self._acquire(priority)
+        slot = await self._acquire(urgency)
         try:
             yield time.monotonic() - began
         finally:
             if slot is not None:
                 slot.release()
 
-    async def _acquire(self, priority: Priority) -> Lock | None:
+    async def _acquire(self, urgency: Urgency) -> Lock | None:
         """A slot, when it is this one's turn; None where no files can be made."""
+        rank = urgency.rank
         try:
             for directory in (self._slots[0].parent, self._queue):
                 directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            ticket = self._queue_up(priority)
+            ticket = self._queue_up(rank)
         except OSError:
             return None
         try:
             while True:
+                urgency.woken.clear()
+                if urgency.rank != rank:
+                    rank = urgency.rank
+                    behind, ticket = ticket, self._ticket(rank)
+                    behind.release()
                 if (ahead := self._ahead(ticket)) is not None:
-                    await any_free([ahead])
+                    await any_free([ahead], urgency.woken)
                 elif (slot := _first(self._slots)) is not None:
                     return slot
                 else:
-                    await any_free(self._slots)
+                    await any_free(self._slots, urgency.woken)
         except OSError:
             return None
         finally:
@@ -110,13 +132,16 @@ class Slots:
         before = [place for place in self._places() if own is not None and place < own]
         return self._queue / before[-1].name if before else None
 
-    def _queue_up(self, priority: Priority) -> Lock:
-        rank = PRIORITIES.index(priority)
+    def _queue_up(self, rank: int) -> Lock:
+        places = self._places()
+        if len(places) >= self._length:
+            self._refuse_if_full(places)
+        return self._ticket(rank)
+
+    def _ticket(self, rank: int) -> Lock:
+        """A ticket behind all others of this rank."""
         while True:
-            places = self._places()
-            if len(places) >= self._length:
-                self._refuse_if_full(places)
-            last = max((place.number for place in places if place.rank == rank), default=0)
+            last = max((place.number for place in self._places() if place.rank == rank), default=0)
             # Another process may be quicker to take this number.
             if ticket := Lock.take(self._queue / Place(rank, last + 1).name):
                 return ticket

@@ -8,12 +8,12 @@ import asyncio
 import sys
 from pathlib import Path
 
-from orchestrator.oneshot.slots import Priority, QueueFull, Slots
+from orchestrator.oneshot.slots import Priority, QueueFull, Slots, Urgency
 
 
 async def main(directory: Path, parallel: int, length: int, priority: Priority) -> None:
     try:
-        async with Slots(directory, parallel, length).slot(priority):
+        async with Slots(directory, parallel, length).slot(Urgency(priority)):
             print("in", flush=True)
             sys.stdin.read()
     except QueueFull:

@@ -554,7 +554,7 @@ def test_the_leader_is_killed_in_mid_answer(
 def test_processes_of_two_versions_never_meet(monkeypatch: pytest.MonkeyPatch) -> None:
     here = lead._format()
     assert here == lead._format()
-    monkeypatch.setattr(lead, "FRAMES", "2")
+    monkeypatch.setattr(lead, "FRAMES", "another")
     assert lead._format() != here
     monkeypatch.undo()
     monkeypatch.setattr(lead, "Outcome", Answer)

@@ -47,7 +47,7 @@ class Screen:
         self.restarts += 1
 
     async def shows(self, text: str) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while self.text != text:
                 self.changed.clear()
                 await self.changed.wait()
@@ -142,8 +142,32 @@ async def test_one_that_has_connected_gets_the_result(tmp_path: Path) -> None:
         run.tell("all")
         run.result.set_result(b"result")
         await leading
-        assert await flight._follow(follower, Hearing(screen.heard, screen.restarted)) == b"result"
+        hearing = Hearing(screen.heard, screen.restarted)
+        assert await flight._follow(follower, hearing, rank=0) == b"result"
     assert screen.text == "all"
+
+
+async def test_the_leader_is_told_how_urgent_each_follower_is(tmp_path: Path) -> None:
+    run, ranks, both = Run(), list[int](), asyncio.Event()
+
+    def joined(rank: int) -> None:
+        ranks.append(rank)
+        if len(ranks) == 2:
+            both.set()
+
+    def ask(lead: Lead, rank: int) -> asyncio.Task[Flight]:
+        screen = Screen()
+        asked = fly(tmp_path, KEY, lead, screen.heard, screen.restarted, rank=rank, joined=joined)
+        return asyncio.create_task(asked)
+
+    leading = ask(run, 2)
+    await run.begun.wait()
+    followers = [ask(never, rank) for rank in (1, 0)]
+    async with asyncio.timeout(30):
+        await both.wait()
+    assert sorted(ranks) == [0, 1], "its own it knows"
+    run.result.set_result(b"")
+    await asyncio.gather(leading, *followers)
 
 
 async def test_only_the_person_may_listen(tmp_path: Path) -> None:

@@ -169,7 +169,7 @@ async def test_each_piece_as_it_comes(stand_in: StandIn) -> None:
     first, rest = stand_in.says(delta("one ")), stand_in.says(delta("two"), result("one two"))
     wait = "while [ ! -e go ]; do sleep 0.01; done"
     running = asyncio.create_task(stand_in.run(f"{first}; {wait}; {rest}"))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await stand_in.heard.something.wait()
     assert stand_in.heard.text == "one "
     (stand_in.directory / "go").touch()

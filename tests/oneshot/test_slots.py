@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.oneshot.locks import Lock, any_free
-from orchestrator.oneshot.slots import PRIORITIES, Priority, QueueFull, Slots, default_parallel
+from orchestrator.oneshot.slots import (
+    PRIORITIES,
+    Priority,
+    QueueFull,
+    Slots,
+    Urgency,
+    default_parallel,
+)
 from tests.checkouts import ROOT
 from tests.support import end, wait_until
 
@@ -34,7 +42,7 @@ def left(directory: Path) -> list[str]:
 
 
 async def until(predicate: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not predicate():
             await asyncio.sleep(0.002)
 
@@ -48,11 +56,12 @@ class Work:
         self._names: list[str] = []
         self.running: list[str] = []
         self.began: list[str] = []
+        self.urgency: dict[str, Urgency] = {}
         self._go: dict[str, asyncio.Event] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
-    async def _run(self, name: str, priority: Priority) -> None:
-        async with self._slots.slot(priority) as waited:
+    async def _run(self, name: str) -> None:
+        async with self._slots.slot(self.urgency[name]) as waited:
             assert waited >= 0
             self.running.append(name)
             self.began.append(name)
@@ -62,7 +71,8 @@ class Work:
     async def add(self, name: str, priority: Priority = "normal") -> asyncio.Task[None]:
         """Returns once it runs or has queued up, or was refused."""
         self._go[name] = asyncio.Event()
-        task = self._tasks[name] = asyncio.create_task(self._run(name, priority))
+        self.urgency[name] = Urgency(priority)
+        task = self._tasks[name] = asyncio.create_task(self._run(name))
         before = tickets(self.directory)
         await until(lambda: name in self.running or task.done() or tickets(self.directory) > before)
         return task
@@ -94,7 +104,7 @@ async def test_a_lock_is_held_by_one(tmp_path: Path) -> None:
     await asyncio.sleep(0)
     assert not waiting.done()
     lock.release()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await waiting
     again = Lock.take(path)
     assert again is not None
@@ -120,7 +130,7 @@ async def test_waiting_for_many_locks_takes_the_first_that_is_free(tmp_path: Pat
     await asyncio.sleep(0)
     assert locks[1] is not None
     locks[1].release()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await asyncio.gather(*waiting)
     for lock in (locks[0], locks[2]):
         assert lock is not None
@@ -161,7 +171,7 @@ async def test_no_more_than_may_run_at_once(tmp_path: Path) -> None:
 
     async def work() -> None:
         nonlocal most, running
-        async with Slots(tmp_path, 3, 1000).slot("normal"):
+        async with Slots(tmp_path, 3, 1000).slot(Urgency("normal")):
             running += 1
             most = max(most, running)
             await asyncio.sleep(0)
@@ -177,7 +187,7 @@ async def test_a_run_that_fails_lets_go_of_its_slot(tmp_path: Path) -> None:
     slots = Slots(tmp_path, 1, 0)
     for _ in range(2):
         with pytest.raises(RuntimeError):
-            async with slots.slot("normal"):
+            async with slots.slot(Urgency("normal")):
                 raise RuntimeError
     assert left(tmp_path) == []
 
@@ -212,6 +222,23 @@ async def test_a_higher_priority_goes_before_one_that_was_next(tmp_path: Path) -
         await work.let_go("b")
         await until(lambda: len(work.running) == 2)
         assert work.running == ["a", "urgent"]
+
+
+async def test_one_that_somebody_more_urgent_waits_for_moves_up(tmp_path: Path) -> None:
+    async with Work(tmp_path, 1, length=3) as work:
+        await work.add("a", "high")
+        await work.add("warm", "low")
+        await work.add("b")
+        await work.add("c")
+        # The queue is full: who waits already is not refused, wherever it moves to.
+        work.urgency["warm"].also(PRIORITIES.index("high"))
+        work.urgency["warm"].also(PRIORITIES.index("normal"))
+        await until((tmp_path / "queue" / "high-1").exists)
+        await until(lambda: tickets(tmp_path) == 3)
+        for name in ("a", "warm", "b", "c"):
+            await until(partial(work.running.__eq__, [name]))
+            await work.let_go(name)
+    assert left(tmp_path) == []
 
 
 async def test_refused_when_as_many_wait_as_may(tmp_path: Path) -> None:
@@ -261,8 +288,8 @@ async def test_where_no_files_can_be_made_each_goes_ahead(tmp_path: Path) -> Non
     no_directory = tmp_path / "file"
     no_directory.touch()
     async with (
-        Slots(no_directory, 1, 0).slot("low") as one,
-        Slots(no_directory, 1, 0).slot("low") as other,
+        Slots(no_directory, 1, 0).slot(Urgency("low")) as one,
+        Slots(no_directory, 1, 0).slot(Urgency("low")) as other,
     ):
         assert max(one, other) < 1
 
@@ -271,7 +298,7 @@ async def test_what_is_no_ticket_is_no_place(tmp_path: Path) -> None:
     (tmp_path / "queue").mkdir()
     for name in ("low", "normal-", "urgent-1", "high-x", "notes.txt"):
         (tmp_path / "queue" / name).touch()
-    async with asyncio.timeout(5), Slots(tmp_path, 1, 0).slot("low"):
+    async with asyncio.timeout(30), Slots(tmp_path, 1, 0).slot(Urgency("low")):
         pass
 
 
@@ -307,7 +334,7 @@ class Runner:
         return self._said.decode().strip()
 
     def finish(self) -> None:
-        self.process.communicate(timeout=10)
+        self.process.communicate(timeout=30)
         assert self.process.returncode == 0
 
 
@@ -368,7 +395,7 @@ def test_ctrl_c_while_waiting_ends_at_once(runners: Runners) -> None:
     runners.add()
     waiting = runners.add(says="waits")
     waiting.process.send_signal(signal.SIGINT)
-    assert waiting.process.wait(10) != 0
+    assert waiting.process.wait(30) != 0
     assert not runners.waiting
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from orchestrator.oneshot.slots import PRIORITIES, Slots
+from orchestrator.oneshot.slots import PRIORITIES, Slots, Urgency
 
 
 @contextmanager
@@ -34,7 +34,7 @@ async def main(directory: Path, parallel: int, turns: int) -> None:
     for turn in range(turns):
         if turn == 1:
             print("at it", flush=True)
-        async with slots.slot(random.choice(PRIORITIES)):
+        async with slots.slot(Urgency(random.choice(PRIORITIES))):
             with counted(directory, parallel):
                 await asyncio.sleep(random.choice((0, 0, 0.001)))
 
