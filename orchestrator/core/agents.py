@@ -235,6 +235,10 @@ def exited(step: Step, event: ProcessExited) -> None:
     agent = step.world.agents.get(event.agent)
     if agent is None or agent.run != event.run:
         return
+    if agent.status is Status.STARTING and agent.waiting_for:
+        # It was lost with the tmux server, and is not launched again yet: no death of its own.
+        step.put(replace(agent, process=None, previous=agent.process or agent.previous))
+        return
     awaiting = agent.status is Status.EXITED and agent.exit is None
     if agent.status not in ALIVE and not awaiting:
         return

@@ -185,6 +185,24 @@ def test_the_loss_of_the_server_brings_everyone_back_and_ends_survivors_first() 
     assert play.world.agents["a"].restarts == (), "the server's death is not the agent's"
 
 
+def test_who_dies_after_the_loss_of_the_server_dies_of_it() -> None:
+    names = [f"a{n}" for n in range(12)]
+    policies = [RestartPolicy(when="never"), *(RestartPolicy(limit=1) for _ in names[1:])]
+    specs = [agent_spec(n, restart=each) for n, each in zip(names, policies, strict=True)]
+    play = running(*specs)
+    processes = {name: play.world.agents[name].process for name in names}
+    play.give(ev.ServerLost(reason="gone", **play.stamp("tmux")))
+    for name in names:
+        play.exited(name, known=False)
+        play.exited(name, signal=1)
+    assert play.world.state is SessionState.UP
+    assert {play.status(name) for name in names} == {"starting"}
+    assert play.world.restarts == ()
+    play.server_started(60)
+    swept = {spawn.agent: spawn.end_first for spawn in of(play, ef.Spawn)}
+    assert swept == processes, "what they left in their process sessions ends with them"
+
+
 def test_a_pane_closed_by_hand_is_a_wish() -> None:
     play = running(agent_spec("a"))
     play.exited("a", pane_gone=True)
