@@ -3,8 +3,9 @@
     a write to the terminal --> Screens --> snapshot, size, cursor --> the newest frame --> viewers
 
 Nothing is looked at but for a viewer, and nothing is told but what differs from the last frame
-that the viewer got: a slow one is told less often, and nothing is queued for it. One agent is
-followed once, however many look at it.
+that the viewer got (`core/frames.py`): a slow one is told less often, and nothing is queued for
+it. One agent is followed once, however many look at it. No screen is written to the database, as
+it may show a secret: what is kept of one is what it says of its agent.
 """
 
 import asyncio

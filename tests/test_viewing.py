@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from orchestrator.core.frames import follow
 from orchestrator.core.styles import standalone
 from tests.counts import measured
 from tests.end_to_end.conftest import Crew
@@ -31,14 +32,21 @@ class Stream:
     """One request on the session's socket, and its answers as they come."""
 
     def __init__(self, path: Path, verb: str, **arguments: str) -> None:
+        self.verb = verb
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.connect(str(path))
         self.buffer = b""
+        # What an answer of `screen` makes of the one before it, and how many bytes each one took.
+        self.screen: Json | None = None
+        self.sizes: list[int] = []
         request = {"id": "r", "verb": verb, **arguments}
         self.socket.sendall(json.dumps(request).encode() + b"\n")
 
     def next(self, deadline: float = 20.0) -> Json | None:
-        """The next line; None when the connection was closed. TimeoutError after `deadline` s."""
+        """The next line, that of a screen made whole; None when the connection was closed.
+
+        TimeoutError after `deadline` s.
+        """
         end = time.monotonic() + deadline
         while b"\n" not in self.buffer:
             self.socket.settimeout(max(0.001, end - time.monotonic()))
@@ -47,9 +55,13 @@ class Stream:
                 return None
             self.buffer += chunk
         line, _, self.buffer = self.buffer.partition(b"\n")
+        self.sizes.append(len(line))
         found: Json = json.loads(line)
         assert found.pop("id") == "r"
-        return found
+        if self.verb != "screen" or "exit" in found:
+            return found
+        self.screen = follow(self.screen, found)
+        return {"screen": self.screen}
 
     def until(self, look: Callable[[Json], object], what: str, deadline: float = 20.0) -> Json:
         """The first line that `look` is true of."""
@@ -186,6 +198,24 @@ def test_a_screen_is_shown_at_once_and_again_when_it_differs(crew: Crew, ask: As
     crew.tmux("send-keys", "-t", pane, "C-c")
     one.close()
     wait_until(lambda: watches(pid) == before, "nothing is followed for nobody")
+
+
+def test_of_a_screen_on_which_one_line_is_redrawn_that_line_is_told(crew: Crew, ask: Ask) -> None:
+    crew.blueprint(SHELL)
+    crew.up()
+    pane = str(crew.wait_status(s="ready")["agents"][0]["pane"])
+    one = ask("screen", agent="s")
+    types(crew, pane, "clear; seq -f 'line %g of a screen that is full of such lines' 20")
+    one.frame(lambda s: s["cursor"] == [2, 20], "a full screen, and a prompt")
+    two = ask("screen", agent="s")
+    assert two.next() == {"screen": one.screen}
+    whole = two.sizes[0]
+    crew.tmux("send-keys", "-t", pane, "-l", "x")
+    frame = one.frame(lambda s: s["lines"][20].rstrip() == "$ x", "what is typed")
+    assert two.frame(shows("$ x"), "for the other viewer as well") == frame
+    assert max(one.sizes[-1], two.sizes[-1]) < whole / 5
+    measured("crew screen: one line of 20 redrawn, the whole is told in", whole, "bytes")
+    measured("crew screen: one line of 20 redrawn, what differs in", one.sizes[-1], "bytes")
 
 
 def test_the_screen_is_that_of_the_pane_that_the_agent_has_now(crew: Crew, ask: Ask) -> None:

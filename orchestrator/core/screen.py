@@ -6,7 +6,6 @@ prints stands on the same screen as what its CLI draws, so a reading is evidence
 
 import re
 from collections.abc import Mapping, Sequence
-from difflib import SequenceMatcher
 from functools import lru_cache
 
 from orchestrator.core.choices import BOX, RULE, choices
@@ -25,8 +24,6 @@ _FAINT = re.compile(
     r"(?:\x1b\[(?:\d;)*7m(?:\x1b\[[\d;]*m)*[^\x1b])?"
     r"\x1b\[(?:\d;)*2(?:;\d)*m.*?(?=\x1b\[(?:m|0[;m]|22m)|$)"
 )
-
-Difference = tuple[tuple[int, int, tuple[str, ...]], ...]
 
 
 @value
@@ -246,24 +243,3 @@ def choose(
         return None
     search = _compiled(pattern).search
     return next((key for key, label in options if key and search(label)), None)
-
-
-# -- differences -----------------------------------------------------------------------------------
-
-
-def diff(a: Sequence[str], b: Sequence[str]) -> Difference:
-    """What changes the lines `a` to `b`: (start, end, new lines), places counted in `a`."""
-    matcher = SequenceMatcher(None, a, b, autojunk=False)
-    return tuple(
-        (start, end, tuple(b[low:high]))
-        for tag, start, end, low, high in matcher.get_opcodes()
-        if tag != "equal"
-    )
-
-
-def apply(a: Sequence[str], difference: Difference) -> list[str]:
-    """The lines that `diff` was made for: `apply(a, diff(a, b)) == b`."""
-    lines = list(a)
-    for start, end, new in reversed(difference):
-        lines[start:end] = new
-    return lines

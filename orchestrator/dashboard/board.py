@@ -21,7 +21,7 @@ from textual.worker import Worker
 from orchestrator.dashboard import layout, model
 from orchestrator.dashboard.feeds import TABS, Feed
 from orchestrator.dashboard.lines import DOT, Line, Run, fit, joined, line_width, one_line, spread
-from orchestrator.dashboard.link import Connected, Link, Lost, Recorded, Regained, Told
+from orchestrator.dashboard.link import Changed, Connected, Link, Lost, Recorded, Regained, Told
 from orchestrator.dashboard.model import View
 from orchestrator.dashboard.needs import Need, binding, needs
 from orchestrator.dashboard.numbers import age
@@ -43,11 +43,11 @@ SEEN = 0.3
 
 
 class Heard(Message):
-    """The link tells of something."""
+    """The link has told of something, which waits to be taken; `urgent`: and to be seen at once."""
 
-    def __init__(self, told: Told) -> None:
+    def __init__(self, urgent: bool) -> None:
         super().__init__()
-        self.told = told
+        self.urgent = urgent
 
 
 class Fed(Message):
@@ -68,6 +68,8 @@ class Board(Themed[None]):
         # As it is, and as it was last painted: a person answers what is painted.
         self.view: View | None = None
         self.painted: View | None = None
+        # What the link has told and is not taken yet, in its order.
+        self._told: list[Told] = []
         self._ages: list[str] = []
         self.trouble: str | None = None
         self.found: list[Need] = []
@@ -115,16 +117,39 @@ class Board(Themed[None]):
         _: Worker[None] = self.run_worker(work, group=group, exclusive=True)
 
     def _hear(self, told: Told) -> None:
-        self.post_message(Heard(told))
+        """Keep it until it is taken. Of changes in a row the newest holds all."""
+        if self._told and isinstance(told, Changed) and isinstance(self._told[-1], Changed):
+            self._told[-1] = told
+            return
+        self._told.append(told)
+        self.post_message(Heard(not isinstance(told, Changed)))
 
     # -- what is told -----------------------------------------------------------------------------
 
-    def on_heard(self, message: Heard) -> None:
-        told, before = message.told, model.agent_of(self.view, self.chosen)
+    def on_heard(self, heard: Heard) -> None:
+        """What was told is taken when it is painted: there may be hundreds of changes a second."""
+        if heard.urgent:
+            self._pace.now()
+        else:
+            self._pace.soon()
+
+    async def on_event(self, event: events.Event) -> None:
+        """A person who does something does it with what is known by then."""
+        if isinstance(event, events.InputEvent):
+            self.catch_up()
+        await super().on_event(event)
+
+    def catch_up(self) -> None:
+        """Take all that the link has told."""
+        waiting, self._told = self._told, []
+        for told in waiting:
+            self._take(told)
+
+    def _take(self, told: Told) -> None:
+        before = model.agent_of(self.view, self.chosen)
         match told:
             case Lost():
                 self.trouble = told.reason
-                self._pace.now()
                 return
             case Regained():
                 self.trouble = None
@@ -135,10 +160,6 @@ class Board(Themed[None]):
         self._settle()
         if isinstance(told, Connected):
             self.refollow()  # what the streams were about may have ended meanwhile
-        if isinstance(told, Connected | Recorded | Regained):
-            self._pace.now()
-        else:
-            self._pace.soon()
         self._reconsider(before)
 
     def _settle(self) -> None:
@@ -210,6 +231,7 @@ class Board(Themed[None]):
         return model.ages(self.view, self.clock()) if self.view else []
 
     def _paint(self) -> None:
+        self.catch_up()
         if self.painted is None and self.view is not None and not self.is_headless:
             self.set_timer(SEEN, _set_aside)
         self._note_swap()
@@ -221,7 +243,7 @@ class Board(Themed[None]):
             self.team.show_team(self.view, self.clock(), self.wanted, self.sort, self.chosen)
         self.panels["tabs"].show(lambda columns: [self._tabs(columns)])
         self.panels["footer"].show(lambda columns: [self.footer(columns)])
-        self._paint_detail()
+        self._screen_pace.now()
 
     def _note_swap(self) -> None:
         """Remember when another question took the place of the one that a person was reading."""

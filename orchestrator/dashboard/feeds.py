@@ -3,11 +3,14 @@
 A feed collects what comes of one agent for one tab, and makes lines of it; it paints nothing.
 """
 
+import asyncio
+import contextlib
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any, Literal
 
 from orchestrator.client import Json
+from orchestrator.core.frames import follow
 from orchestrator.dashboard import terminal
 from orchestrator.dashboard.lines import Line, Look, fit, one_line, wrap
 from orchestrator.dashboard.link import Link
@@ -21,6 +24,8 @@ TABS: tuple[Tab, ...] = ("screen", "events", "messages")
 NEWEST, KEPT = 100, 500
 # Lines of a pane that is not live.
 LOGS = 200
+# Seconds until a live screen is asked for anew.
+AGAIN = 0.25
 # What tells of messages, and of answers, which are said as well.
 SPOKEN = ("send_requested", "message_typed", "message_held", "message_judged", "answer_given")
 
@@ -67,14 +72,25 @@ class Feed:
 
     async def _screen(self, changed: Callable[[], None]) -> None:
         try:
-            async for line in self._open("screen", agent=self.agent):
-                self._frame = line.get("screen")
-                if self._frame is None:
-                    await self._last_words()
-                changed()
+            while await self._breaks(changed):
+                await asyncio.sleep(AGAIN)
         except UserError:  # a supervisor that has no live screens
             await self._last_words()
             changed()
+
+    async def _breaks(self, changed: Callable[[], None]) -> bool:
+        """Follow the live screen to its end, False, or to a change that does not fit: asked anew,
+        the supervisor tells all of it."""
+        async with contextlib.aclosing(self._open("screen", agent=self.agent)) as lines:
+            async for line in lines:
+                try:
+                    self._frame = follow(self._frame, line)
+                except ValueError:
+                    return True
+                if self._frame is None:
+                    await self._last_words()
+                changed()
+        return False
 
     async def _last_words(self) -> None:
         """What is known of a pane that is not live."""

@@ -42,6 +42,20 @@ def fit(line: Line, columns: int) -> Line:
     return tuple(kept)
 
 
+def drawn(line: Line) -> Line:
+    """`line` in fewer runs that look the same on a terminal, where each run has its price.
+
+    No look has a background of its own, so that blanks may have any.
+    """
+    runs: list[Run] = []
+    for text, look in line:
+        if runs and (look == runs[-1][1] or text.isspace()):
+            runs[-1] = (runs[-1][0] + text, runs[-1][1])
+        else:
+            runs.append((text, look))
+    return tuple(runs)
+
+
 def spread(left: Line, right: Line, columns: int) -> Line:
     """`left` and `right` at the ends of one line; the left one gives way."""
     right = fit(right, columns)

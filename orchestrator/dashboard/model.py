@@ -190,7 +190,8 @@ def unwell(health: View) -> list[str]:
     """What the figures of the supervisor's loop and sources say is wrong."""
     told: list[str] = []
     loop, sources = health.get("loop") or {}, health.get("sources")
-    if (loop.get("latency_ms") or 0) > SLOW or (loop.get("queue") or 0) > LONG:
+    slow = (loop.get("latency_ms") or 0) > SLOW or (loop.get("queue") or 0) > LONG
+    if slow and not health.get("behind"):  # which says it better
         told.append(
             f"the supervisor is slow: {loop.get('queue') or 0} events wait, "
             f"{round(loop.get('latency_ms') or 0)} ms each"

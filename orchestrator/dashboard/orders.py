@@ -209,6 +209,7 @@ class Orders(Board):
         end = time.monotonic() + RECEIPT
         while time.monotonic() < end:
             await asyncio.sleep(_STEP)
+            self.catch_up()
             agents = {agent["name"]: agent for agent in (self.view or {}).get("agents") or ()}
             found = [m for m in (self.view or {}).get("messages") or () if m["number"] == number]
             if not any(m["state"] in PENDING for m in found):

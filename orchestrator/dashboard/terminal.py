@@ -44,13 +44,19 @@ MORE = "›"
 _PARAMETERS = 64
 
 
+# Attributes, and the colours of text and background.
+_State = tuple[frozenset[str], Color | None, Color | None]
+
+
 class _Pen:
     """The colours and attributes that hold from here on."""
 
-    def __init__(self) -> None:
-        self.attributes: frozenset[str] = frozenset()
-        self.fore: Color | None = None
-        self.back: Color | None = None
+    def __init__(self, state: _State = (frozenset(), None, None)) -> None:
+        self.attributes, self.fore, self.back = state
+
+    @property
+    def state(self) -> _State:
+        return self.attributes, self.fore, self.back
 
     def style(self) -> Style:
         return _style(self.attributes, self.fore, self.back)
@@ -131,8 +137,12 @@ def _extended(numbers: Sequence[int]) -> tuple[Color | None, int]:
 
 def screen(lines: Sequence[str]) -> list[Styled]:
     """The lines of a screen; what one line sets holds on the next, as tmux writes it."""
-    pen = _Pen()
-    return [_line(line, pen) for line in lines]
+    shown: list[Styled] = []
+    state = _Pen().state
+    for line in lines:
+        styled, state = _line(line, state)
+        shown.append(styled)
+    return shown
 
 
 def cut(line: Styled, columns: int) -> Styled:
@@ -161,7 +171,11 @@ def _first(line: Styled, columns: int) -> Styled:
     return kept
 
 
-def _line(line: str, pen: _Pen) -> Styled:
+# From one frame to the next most lines stay as they are, or move as a whole.
+@lru_cache(maxsize=1024)
+def _line(line: str, state: _State) -> tuple[Styled, _State]:
+    """The runs of a line that begins in `state`, and the state at its end."""
+    pen = _Pen(state)
     runs: Styled = []
     at = 0
     for token in _TOKEN.finditer(line):
@@ -170,7 +184,7 @@ def _line(line: str, pen: _Pen) -> Styled:
             pen.apply(token[1])
         at = token.end()
     _add(runs, line[at:], pen)
-    return runs
+    return runs, pen.state
 
 
 def _add(runs: Styled, text: str, pen: _Pen) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.core.screen import Look, apply, choose, diff, plain, read
+from orchestrator.core.screen import Look, choose, plain, read
 from orchestrator.core.spec import ScreenPattern, ScreenSpec
 
 SCREENS = Path(__file__).parents[1] / "screens" / "claude" / "2.1.329"
@@ -372,24 +372,3 @@ def test_two_equal_labels_are_no_choice() -> None:
 @given(st.lists(st.tuples(st.text(max_size=3), st.text(max_size=9))), st.text(max_size=9))
 def test_choose_gives_a_key_that_is_there(options: list[tuple[str, str]], choice: str) -> None:
     assert choose(options, {choice: "a"}, choice) in {None, *(key for key, _ in options)}
-
-
-# -- differences -----------------------------------------------------------------------------------
-
-SCREEN = st.lists(st.sampled_from(["", "a", "b", "c", "──", "❯ x"]), max_size=30)
-
-
-@given(SCREEN, SCREEN)
-def test_apply_undoes_diff(a: list[str], b: list[str]) -> None:
-    assert apply(a, diff(a, b)) == b
-
-
-@given(SCREEN)
-def test_no_difference_is_empty(a: list[str]) -> None:
-    assert diff(a, list(a)) == ()
-
-
-def test_a_changed_line_is_a_small_difference() -> None:
-    a = recorded("12-streaming")
-    b = [line.replace("3s", "4s") for line in a]
-    assert sum(len(new) for _, _, new in diff(a, b)) == 1

@@ -19,3 +19,13 @@ def test_a_hint_stays_faint_only_where_it_was() -> None:
     taken = ["\x1b[2mfaint", "still", "\x1b[0mnot"]
     assert standalone(taken)[1] == "\x1b[2mstill"
     assert as_taken(standalone(taken)) == taken
+
+
+def test_letters_of_the_second_set_are_told_as_the_lines_that_they_are() -> None:
+    taken = ["qx\x0elqk", "x\x1b[31mx", "mqj\x0f \x1b[mlqk\x1b]8;;http://x\x1b\\q", "\x0fq"]
+    assert standalone(taken) == [
+        "qx┌─┐",
+        "│\x1b[31m│",
+        "\x1b[31m└─┘ \x1b[mlqk\x1b]8;;http://x\x1b\\q",
+        "q",
+    ]

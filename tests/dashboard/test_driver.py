@@ -139,7 +139,7 @@ class Terminal:
         while not self.gone and select.select([self._far], [], [], 0)[0]:
             self.drawn += os.read(self._far, 1 << 16)
 
-    def wait(self, look: Callable[[], object], what: str, deadline: float = 10) -> None:
+    def wait(self, look: Callable[[], object], what: str, deadline: float = 30) -> None:
         def looked() -> object:
             self.take()
             return look()

@@ -164,7 +164,7 @@ async def test_a_supervisor_that_hangs_is_said_within_a_second(
         goes_on.clear()
         first = seconds(await ear.hear(Lost))
         # PATIENCE where the machine has time for it.
-        assert time.monotonic() - pinged[-1] < 3
+        assert time.monotonic() - pinged[-1] < 15
         # The next number, but for those that a busy machine has slept through.
         assert 1 <= first < seconds(await ear.hear(Lost))
         goes_on.set()

@@ -32,7 +32,7 @@ class Terminal:
             capture_output=True,
             text=True,
             check=True,
-            timeout=10,
+            timeout=60,
         ).stdout
 
     def run(self, *arguments: str) -> None:

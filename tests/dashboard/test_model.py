@@ -1,5 +1,6 @@
 """The dashboard's pure parts: a view and the time go in, lines come out."""
 
+import itertools
 import time
 import unicodedata
 from typing import Any
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from orchestrator.core.text import width
 from orchestrator.core.views import GLYPHS
 from orchestrator.dashboard import layout, model, needs, numbers, team
-from orchestrator.dashboard.lines import fit, line_width, plain, spread, wrap
+from orchestrator.dashboard.lines import Line, drawn, fit, line_width, plain, spread, wrap
 from tests.fake_supervisor import NOTHING_USED, agent, ask, message, session
 
 NOW = time.time()
@@ -308,3 +309,19 @@ def test_lines_are_cut_by_columns_not_characters() -> None:
     both = spread((("left side", ""),), (("right", ""),), 12)
     assert plain(both) == "left s… right"[:12] or line_width(both) == 12
     assert wrap("one two three", 8, 3) == ["one two", "three"]
+
+
+@given(
+    st.lists(
+        st.tuples(st.text(" ab", min_size=1, max_size=3), st.sampled_from(["", "dim", "bad"]))
+    ).map(tuple)
+)
+def test_a_line_is_drawn_in_few_runs_that_look_as_it_does(line: Line) -> None:
+    def looks(line: Line) -> list[tuple[str, str]]:
+        return [(char, "" if char == " " else look) for text, look in line for char in text]
+
+    shown = drawn(line)
+    assert looks(shown) == looks(line)
+    assert all(
+        one != other and text.strip() for (_, one), (text, other) in itertools.pairwise(shown)
+    )

@@ -1,7 +1,7 @@
 """A list of lines that repaints what has changed and nothing else."""
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from rich.segment import Segment
 from rich.style import Style
@@ -11,7 +11,7 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from orchestrator.dashboard.lines import Line, steady
+from orchestrator.dashboard.lines import Line, drawn, steady
 
 # A run has a named look, or, on a live screen, the style that the agent gave it.
 PanelLine = Line | list[tuple[str, Style]]
@@ -51,9 +51,12 @@ class Panel(ScrollView, inherit_bindings=False):
         self._make: Make = lambda columns: ()
         self._follows = False
         self._tall = 1
-        # While lines are rendered: the style of the panel, and of each look in them.
-        self._base = Style.null()
-        self._styles_of: dict[str, Style] = {}
+        # The styles of the panel and of its chosen line, and those that looks have on them; what
+        # is drawn with them, by row: of which line, whether it is the chosen one, and the strip.
+        self._base = self._held = Style.null()
+        self._styles: dict[tuple[Style, str | Style], Style] = {}
+        self._drawn: dict[int, tuple[PanelLine | None, bool, Strip]] = {}
+        self._drawn_in: object = None
 
     @property
     def columns(self) -> int:
@@ -70,7 +73,7 @@ class Panel(ScrollView, inherit_bindings=False):
         self._rebuild()
         if chosen != self.chosen:
             before, self.chosen = self.chosen, chosen
-            self._repaint(*(index for index in (before, chosen) if index is not None))
+            self._repaint(*sorted(index for index in (before, chosen) if index is not None))
         if chosen is not None:
             self._keep_in_sight(chosen)
         elif follow and at_end:
@@ -107,9 +110,11 @@ class Panel(ScrollView, inherit_bindings=False):
         return not scrolled and max(map(len, shown)) <= self.scrollable_content_region.height
 
     def _repaint(self, *indexes: int) -> None:
-        for index in indexes:
-            self.repainted += 1
-            self.refresh_lines(index + (self.scroll_offset.y if index < self.fixed else 0))
+        """`indexes` are in order. Lines that follow each other are one region: each has a price."""
+        self.repainted += len(indexes)
+        rows = [i + (self.scroll_offset.y if i < self.fixed else 0) for i in indexes]
+        for start, count in _spans(rows):
+            self.refresh_lines(start, count)
 
     def _keep_in_sight(self, index: int) -> None:
         top, height = self.scroll_offset.y, self.size.height
@@ -150,33 +155,75 @@ class Panel(ScrollView, inherit_bindings=False):
         return y if y < self.fixed else y + self.scroll_offset.y
 
     def render_lines(self, crop: Region) -> list[Strip]:
+        """Lines are drawn where they are not as they were.
+
+        Textual's own way looks at each of them for a border, padding, a tint and so on, of which
+        a panel has none: that takes as long as the drawing.
+        """
         # Each is put together anew when it is asked for: asked once a line, half of its cost.
-        self._base = self.rich_style
-        self._styles_of = {}
-        return super().render_lines(crop)
+        base, size = self.rich_style, self.size
+        held = base + self._look("held" if self.has_focus else "chosen")
+        if (drawn_in := (base, held, size, self.app.theme)) != self._drawn_in:
+            self._drawn_in, self._base, self._held = drawn_in, base, held
+            self._styles.clear()
+            self._drawn.clear()
+        filters, background = self.get_line_filters(), self.background_colors[1]
+        strips = []
+        for y in crop.line_range:
+            strip = self.render_line(y)
+            for one in filters:
+                strip = strip.apply_filter(one, background)
+            strips.append(strip)
+        if crop.column_span != (0, size.width):
+            strips = [strip.crop(*crop.column_span) for strip in strips]
+        return strips
 
     def render_line(self, y: int) -> Strip:
-        index, width, base = self._index(y), self.size.width, self._base
+        index = self._index(y)
         if index >= len(self.lines):
+            line, chosen = None, False
+        else:
+            line, chosen = self.lines[index], index == self.chosen
+        known = self._drawn.get(y)
+        if known is None or known[1] != chosen or known[0] != line:
+            known = self._drawn[y] = (line, chosen, self._draw(line, chosen))
+        return known[2]
+
+    def _draw(self, line: PanelLine | None, chosen: bool) -> Strip:
+        width, base = self.size.width, self._held if chosen else self._base
+        if line is None:
             return Strip.blank(width, base)
-        chosen = index == self.chosen
-        if chosen:
-            base += self._look("held" if self.has_focus else "chosen")
-        segments = [
-            Segment(steady(text), base + self._style(look)) for text, look in self.lines[index]
-        ]
+        if isinstance(line, tuple) and not self.app.is_headless:
+            # In a picture each run keeps its place, whatever the font is.
+            line = drawn(line)
+        segments = [Segment(steady(text), self._style(base, look)) for text, look in line]
         if chosen and segments and segments[0].text.startswith("  "):
             # Seen without colours as well.
             segments[0] = Segment("▸" + segments[0].text[1:], segments[0].style)
-        return Strip(segments).adjust_cell_length(width, base)
+        room = width - sum(segment.cell_length for segment in segments)
+        if room < 0:
+            return Strip(segments).adjust_cell_length(width, base)
+        if room:
+            segments.append(Segment(" " * room, base))
+        # Its length is known: it need not be measured and made again.
+        return Strip(segments, width)
 
-    def _style(self, look: str | Style) -> Style:
-        if isinstance(look, Style):
-            return look
-        return self._look(look) if look else Style.null()
+    def _style(self, base: Style, look: str | Style) -> Style:
+        """`look` on `base`."""
+        known = self._styles.get((base, look))
+        if known is None:
+            known = base + (look if isinstance(look, Style) else self._look(look))
+            self._styles[base, look] = known
+        return known
 
     def _look(self, name: str) -> Style:
-        if name not in self._styles_of:
-            found = self.get_component_rich_style(f"look--{name}", partial=True)
-            self._styles_of[name] = found
-        return self._styles_of[name]
+        if not name:
+            return Style.null()
+        return self.get_component_rich_style(f"look--{name}", partial=True)
+
+
+def _spans(rows: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Rows that follow each other, as the first of them and how many they are."""
+    for _, run in itertools.groupby(enumerate(rows), lambda pair: pair[1] - pair[0]):
+        found = [row for _, row in run]
+        yield found[0], len(found)
