@@ -3,12 +3,75 @@
 Events of an earlier run count too: what it has used, it has used.
 """
 
-from dataclasses import replace
+import math
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import field, replace
 
 from orchestrator.core import usage
+from orchestrator.core.changes import of_agents
 from orchestrator.core.events import HookReceived, StatusLineSeen, TranscriptSeen
 from orchestrator.core.state import Agent, World
 from orchestrator.core.step import Step
+from orchestrator.core.tokens import NONE, Tokens
+from orchestrator.core.values import value
+
+
+@value
+class Bill:
+    """What the whole team of `world` has used and cost, and what each agent's part of it is.
+
+    `costs`: by agent, in USD; `unknown`: those of whom it is not known.
+    """
+
+    world: World
+    tokens: Tokens = NONE
+    costs: Mapping[str, float] = field(default_factory=dict)
+    unknown: frozenset[str] = frozenset()
+
+    @property
+    def cost(self) -> float | None:
+        """In USD; unknown where that of one is."""
+        return None if self.unknown else math.fsum(self.costs.values())
+
+
+def bill(world: World, before: Bill | None = None) -> Bill:
+    """The bill of `world`, told from that of a world `before`: only what has changed is counted."""
+    if before is None or before.world.team is not world.team:
+        return _with(Bill(world=world), world.agents.values())
+    old = before.world.agents
+    changed, gone = of_agents(before.world, world)
+    others = [agent for agent in changed if _counts(old.get(agent.name), agent)]
+    if not others and not gone:
+        return replace(before, world=world)
+    over = {*gone, *(agent.name for agent in others)} & old.keys()
+    costs = dict(before.costs)
+    for name in over:
+        costs.pop(name, None)
+    tokens = before.tokens - _tokens(old[name] for name in over)
+    unknown = before.unknown - over
+    return _with(Bill(world=world, tokens=tokens, costs=costs, unknown=unknown), others)
+
+
+def _with(known: Bill, more: Collection[Agent]) -> Bill:
+    """The bill with these agents besides."""
+    costs = {agent.name: cost_of(known.world, agent)[0] for agent in more}
+    return replace(
+        known,
+        tokens=known.tokens + _tokens(more),
+        costs={**known.costs, **{name: cost for name, cost in costs.items() if cost is not None}},
+        unknown=known.unknown | {name for name, cost in costs.items() if cost is None},
+    )
+
+
+def _tokens(agents: Iterable[Agent]) -> Tokens:
+    return sum((usage.total(agent.usage.models) for agent in agents), NONE)
+
+
+def _counts(before: Agent | None, agent: Agent) -> bool:
+    """Whether what it has used or cost may be another: its process was to report what it cost."""
+    if before is None or before.usage is not agent.usage:
+        return True
+    return (before.process, before.run) != (agent.process, agent.run)
 
 
 def hook_received(step: Step, event: HookReceived) -> None:

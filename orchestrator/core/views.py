@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from orchestrator.core import accounts
+from orchestrator.core import accounts, changes
+from orchestrator.core.accounts import Bill
 from orchestrator.core.doubts import doubts_of, flags_of
 from orchestrator.core.lifecycle import AT_WORK, TRANSITIONS
 from orchestrator.core.state import (
@@ -26,10 +27,12 @@ COST_DIGITS = 9
 MESSAGE_HEAD = 200  # characters of a message's text in a view
 
 # The supervisor's own health when nothing is known to be wrong: sentences or None, but for `loop`
-# (numbers, None while nobody watches) and `sources` (a sentence or None for each).
+# (numbers, None while nobody watches) and `sources` (a sentence or None for each). `behind`: more
+# comes than can be taken in.
 HEALTH: View = {
     "storage": None,
     "tmux": None,
+    "behind": None,
     "loop": None,
     "sources": {"files": None, "screens": None, "tmux": None},
 }
@@ -138,21 +141,11 @@ def tokens_view(tokens: Tokens) -> View:
     }
 
 
-def _all_usage(world: World) -> View:
+def bill_view(bill: Bill) -> View:
     """The sums over the team; the cost is unknown where that of one is."""
-    costs = [accounts.cost_of(world, agent)[0] for agent in world.agents.values()]
-    known = [cost for cost in costs if cost is not None]
-    used = (total(agent.usage.models) for agent in world.agents.values())
-    return {
-        **tokens_view(sum(used, Tokens())),
-        "cost_usd": round(sum(known), COST_DIGITS) if len(known) == len(costs) else None,
-    }
-
-
-def _used_more(before: Agent | None, agent: Agent) -> bool:
-    if before is agent:
-        return False
-    return before is None or before.usage is not agent.usage or before.process != agent.process
+    cost = bill.cost
+    rounded = None if cost is None else round(cost, COST_DIGITS)
+    return {**tokens_view(bill.tokens), "cost_usd": rounded}
 
 
 def _restart_at(world: World, agent: Agent) -> float | None:
@@ -200,7 +193,7 @@ def view(
     """
     return {
         **session_view(world),
-        "usage": _all_usage(world),
+        "usage": bill_view(accounts.bill(world)),
         "agents": [agent_view(world, agent) for agent in world.agents.values()],
         "samples": samples or {},
         "health": health or HEALTH,
@@ -214,26 +207,26 @@ def change(
     health: View | None = None,
     samples: View | None = None,
     asks: View | None = None,
+    bills: tuple[Bill, Bill] | None = None,
 ) -> View:
     """What is different in `new`: agents that changed, names that are gone, session fields.
 
-    `health`, `samples` and `asks` are given where they changed, and told whole.
+    `health`, `samples` and `asks` are given where they changed, and told whole. `bills`: of `old`
+    and `new`, where they are known.
     """
     part: View = {}
     before, after = session_view(old), session_view(new)
     part.update({key: value for key, value in after.items() if before[key] != value})
-    touched = {m.to for m in (*old.messages.values(), *new.messages.values())}
-    moved = old.messages is not new.messages
-    agents = [
-        agent_view(new, agent)
-        for name, agent in new.agents.items()
-        if old.agents.get(name) is not agent or (moved and name in touched)
-    ]
-    if agents:
-        part["agents"] = agents
-    gone = [name for name in old.agents if name not in new.agents]
-    if gone or any(_used_more(old.agents.get(name), a) for name, a in new.agents.items()):
-        part["usage"] = _all_usage(new)
+    changed, gone = changes.of_agents(old, new)
+    agents = {agent.name: agent for agent in changed}
+    touched = {name: new.agents[name] for name in changes.addressed(old, new) & new.agents.keys()}
+    if agents or touched:
+        part["agents"] = [agent_view(new, agent) for agent in {**agents, **touched}.values()]
+    if bills is None:
+        bills = (first := accounts.bill(old)), accounts.bill(new, first)
+    if bills[0].costs is not bills[1].costs:
+        used, usage = map(bill_view, bills)
+        part.update({"usage": usage} if usage != used else {})
     if gone:
         part["gone"] = gone
     if health is not None:

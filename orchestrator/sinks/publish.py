@@ -7,7 +7,7 @@ to it: a slow one is told less often, never wrong, and nothing is queued for it.
 import asyncio
 from collections.abc import AsyncGenerator
 
-from orchestrator.core import views
+from orchestrator.core import accounts, views
 from orchestrator.core.state import World
 from orchestrator.core.views import View
 
@@ -73,6 +73,7 @@ class Publisher:
     async def watch(self) -> AsyncGenerator[dict[str, View], None]:
         """The whole view once, then each change, until `end`."""
         told = world, health, samples, asks = self._all()
+        bill = accounts.bill(world)
         yield {"view": views.view(*told)}
         while True:
             wake = self._wake
@@ -81,12 +82,14 @@ class Publisher:
                     return
                 await wake.wait()
                 continue
+            before, bill = bill, accounts.bill(self.world, bill)
             part = views.change(
                 world,
                 self.world,
                 self.health if self.health != health else None,
                 self.samples if self.samples != samples else None,
                 self.asks if self.asks != asks else None,
+                (before, bill),
             )
             told = world, health, samples, asks = self._all()
             if part:

@@ -12,7 +12,8 @@ import os
 from pathlib import Path
 
 from orchestrator import failpoints
-from orchestrator.core.state import World
+from orchestrator.core import changes
+from orchestrator.core.state import Agent, World
 from orchestrator.sinks.records import dump_world, load_world
 
 log = logging.getLogger(__name__)
@@ -24,7 +25,8 @@ class Spare:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._newest: World | None = None
-        self._written: object = None
+        # The newest has what is not in the file.
+        self._stale = False
         self._task: asyncio.Task[None] | None = None
 
     def read(self) -> World | None:
@@ -39,20 +41,22 @@ class Spare:
 
     def follow(self, world: World) -> None:
         """Write the copy again if what it is for has changed. Never blocks."""
-        self._newest = world
+        before, self._newest = self._newest, world
+        self._stale = self._stale or before is None or _is_other(before, world)
         busy = self._task is not None and not self._task.done()
-        if not busy and _essence(world) != self._written:
+        if self._stale and not busy:
             self._task = asyncio.get_running_loop().create_task(self._write())
 
     async def _write(self) -> None:
         """Write until the newest is written; after an error, the next change tries again."""
-        while (world := self._newest) is not None and _essence(world) != self._written:
+        while self._stale and self._newest is not None:
+            self._stale = False
             try:
-                await asyncio.to_thread(self._replace, world)
+                await asyncio.to_thread(self._replace, self._newest)
             except OSError as error:
+                self._stale = True
                 log.warning("the copy of the world was not written: %s", error)
                 return
-            self._written = _essence(world)
 
     def _replace(self, world: World) -> None:
         half = self._path.with_name(f".{self._path.name}.half")
@@ -70,10 +74,15 @@ class Spare:
         await self._write()
 
 
-def _essence(world: World) -> object:
-    """What a new start could not find out by looking."""
-    agents = tuple(
-        (a.name, a.run, a.wanted, a.begun, a.conversation, a.transcript, a.turns > 0, a.process)
-        for a in world.agents.values()
-    )
-    return world.team, world.state, agents, tuple(world.messages.values())
+def _is_other(old: World, new: World) -> bool:
+    """Whether they differ in what a new start could not find out by looking."""
+    if (old.team, old.state) != (new.team, new.state) or old.messages != new.messages:
+        return True
+    changed, gone = changes.of_agents(old, new)
+    return bool(gone) or any(_essence(old.agents.get(a.name)) != _essence(a) for a in changed)
+
+
+def _essence(a: Agent | None) -> object:
+    if a is None:
+        return None
+    return a.run, a.wanted, a.begun, a.conversation, a.transcript, a.turns > 0, a.process

@@ -42,6 +42,12 @@ __all__ = [
 # Events that stay in the journal behind the stored world: for `crew events`, and to make the
 # world again if a later version cannot read the stored one.
 KEEP: Final = 100_000
+# Messages that stay in the outbox when nothing more is to be done for them.
+MESSAGES: Final = 10_000
+# Bytes in use of the file, beyond which the oldest of both go as well: a prompt may be large.
+SIZE: Final = 256 * 1024 * 1024
+# Of what is there, the part that goes at once.
+PART: Final = 10
 
 _ADD_EVENT: Final = """INSERT INTO journal (seq, at, mono, kind, agent, source, key, crc, body)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
@@ -52,6 +58,9 @@ _PUT_MESSAGE: Final = """INSERT INTO outbox
     key = excluded.key, recipient = excluded.recipient, sender = excluded.sender,
     text = excluded.text, state = excluded.state, at = excluded.at, detail = excluded.detail,
     attempts = excluded.attempts, run = excluded.run"""
+_FORGET_MESSAGES: Final = (
+    "DELETE FROM outbox WHERE number <= ? AND state NOT IN ('queued', 'typing')"
+)
 _PUT_WORLD: Final = """INSERT INTO world (one, seq, crc, body) VALUES (1, ?, ?, ?)
     ON CONFLICT (one) DO UPDATE SET seq = excluded.seq, crc = excluded.crc, body = excluded.body"""
 
@@ -98,12 +107,52 @@ class Store(Reader):
             connection.executemany(_PUT_MESSAGE, map(_message_row, messages))
         return numbers
 
-    def save_world(self, world: World, seq: int, *, keep: int = KEEP) -> None:
-        """Store `world`, which holds all events up to `seq`, and prune what is `keep` behind."""
+    def save_world(
+        self,
+        world: World,
+        seq: int,
+        *,
+        keep: int = KEEP,
+        messages: int = MESSAGES,
+        size: int = SIZE,
+    ) -> None:
+        """Store `world`, which holds all events up to `seq`, and prune: events that are `keep`
+        behind, closed messages that are `messages` behind, and the oldest of both while more than
+        `size` bytes are used.
+        """
         body = dump_world(world)
         with self._writing() as connection:
             connection.execute(_PUT_WORLD, (seq, crc(body), body))
-            connection.execute("DELETE FROM journal WHERE seq <= ?", (seq - keep,))
+            self._prune(seq - keep, seq)
+            (last,) = connection.execute("SELECT coalesce(max(number), 0) FROM outbox").fetchone()
+            connection.execute(_FORGET_MESSAGES, (last - messages,))
+            while self._used() > size and self._prune_part(seq):
+                pass
+
+    def _prune(self, upto: int, stored: int) -> int:
+        """Events up to number `upto` go, but for what the world that is stored does not hold."""
+        pruned = self._connection.execute(
+            "DELETE FROM journal WHERE seq <= ?", (min(upto, stored),)
+        )
+        return pruned.rowcount
+
+    def _prune_part(self, stored: int) -> int:
+        """The oldest part of the journal and of the closed messages goes; how many rows it was."""
+        journal = "SELECT coalesce(min(seq), 0), coalesce(max(seq), 0) FROM journal"
+        first, last = self._connection.execute(journal).fetchone()
+        outbox = "SELECT coalesce(min(number), 0), coalesce(max(number), 0) FROM outbox"
+        oldest, newest = self._connection.execute(outbox).fetchone()
+        gone = self._prune(first + (last - first) // PART, stored)
+        upto = oldest + (newest - oldest) // PART
+        return gone + self._connection.execute(_FORGET_MESSAGES, (upto,)).rowcount
+
+    def _used(self) -> int:
+        """Bytes of the file that hold something."""
+        pages, free, size = (
+            int(self._connection.execute(f"PRAGMA {name}").fetchone()[0])
+            for name in ("page_count", "freelist_count", "page_size")
+        )
+        return (pages - free) * size
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:

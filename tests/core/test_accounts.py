@@ -10,12 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.core import events as ev
+from orchestrator.core.accounts import bill
 from orchestrator.core.reducer import reduce
 from orchestrator.core.spec import PriceSpec, PricesSpec
 from orchestrator.core.state import Status
 from orchestrator.core.tokens import Tokens
 from orchestrator.core.usage import Answer, Mark
-from orchestrator.core.views import change, view
+from orchestrator.core.views import bill_view, change, view
 from orchestrator.sinks.store import dump_world, load_event, load_world
 from tests.core.worlds import CLI, Play, agent_spec, any_event, running, team
 
@@ -136,6 +137,56 @@ def test_a_change_tells_the_sum_only_when_it_is_another() -> None:
     old = play.world
     play.status_file("a", "working")
     assert "usage" not in change(old, play.world)
+
+
+@given(st.lists(any_event(), max_size=20))
+def test_the_bill_told_from_the_one_before_is_that_of_the_world(events: list[ev.AnyEvent]) -> None:
+    play = play_of("a", "b")
+    known = bill(play.world)
+    for event in events:
+        play.world, _ = reduce(play.world, event)
+        known = bill(play.world, known)
+        assert bill_view(known) == bill_view(bill(play.world)) == view(play.world)["usage"]
+        assert known.costs.keys() | known.unknown == play.world.agents.keys()
+
+
+def test_a_bill_goes_on_over_more_use_other_prices_and_who_leaves() -> None:
+    play = play_of("a", "b", "c")
+    known = bill(play.world)
+
+    def goes_on(cost: float | None, output: int) -> None:
+        nonlocal known
+        known = bill(play.world, known)
+        assert (known.cost, known.tokens.output) == (cost, output)
+        assert bill_view(known) == view(play.world)["usage"]
+
+    lines(play, "a", {"m": DOLLAR})
+    goes_on(1.0, 100_000)
+    lines(play, "a", {"m": DOLLAR}, offset=2)
+    lines(play, "b", {"new": DOLLAR})
+    goes_on(None, 300_000)
+    lines(play, "c", {"m": DOLLAR})
+    goes_on(None, 400_000)
+    prices = replace(PRICES, models={**PRICES.models, "new": PRICES.models["m"]})
+    whole = play.world.team
+    assert whole is not None
+    edited = replace(whole, clis={"demo": replace(PRICED, prices=prices)})
+    play.world = replace(play.world, team=edited)
+    goes_on(4.0, 400_000)
+    line(play, "c", 5.0, answered=True)
+    goes_on(8.0, 400_000)
+    left = {name: agent for name, agent in play.world.agents.items() if name != "b"}
+    play.world = replace(play.world, agents=left)
+    goes_on(7.0, 300_000)
+
+
+def test_who_has_left_is_no_reason_for_an_unknown_cost() -> None:
+    play = play_of("a", "b")
+    lines(play, "b", {"new": DOLLAR})
+    known = bill(play.world)
+    assert known.cost is None
+    left = {"a": play.world.agents["a"]}
+    assert bill(replace(play.world, agents=left), known).cost == 0.0
 
 
 def test_a_status_line_is_no_report_of_a_status() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.sinks import cache_schema
 from tests.sinks.answers import NOW, cache_in, key, text
 from tests.sinks.cache_writer import ENTRIES, NUMBERS
 from tests.sinks.test_cache import check_sums
@@ -60,6 +61,12 @@ def check(directory: Path) -> None:
     connection.execute("ROLLBACK")
     assert cache.warnings == []
     cache.close()
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the writers are."""
+    monkeypatch.setattr(cache_schema, "BUSY_TIMEOUT", 60.0)
 
 
 @pytest.mark.timeout(600)

@@ -261,3 +261,31 @@ def test_a_missing_database_reads_as_an_empty_one(path: Path) -> None:
     with Reader.look(path) as reader:
         assert (reader.events(), reader.messages()) == ([], [])
     assert not path.exists()
+
+
+def closed(number: int, text: str = "") -> Message:
+    return replace(message(number), state=MessageState.DELIVERED, text=text)
+
+
+def test_messages_that_are_over_go_and_open_ones_stay(store: Store) -> None:
+    store.commit([], [message(1), *(closed(number) for number in range(2, 21))])
+    store.save_world(empty_world("team"), 0, messages=5)
+    assert [row["number"] for row in store.messages()] == [1, 16, 17, 18, 19, 20]
+
+
+@pytest.mark.parametrize("large", ["events", "messages"])
+def test_the_file_is_bounded_whatever_is_said(store: Store, path: Path, large: str) -> None:
+    """Far more than the bound is written, in rows that are far from it each."""
+    bound, text = 512 * 1024, "x" * 20_000
+    sizes = []
+    for number in range(20):
+        numbers = range(20 * number + 1, 20 * number + 21)
+        if large == "events":
+            store.commit([event(n, len(text)) for n in numbers], [])
+        else:
+            store.commit([edited(n) for n in numbers], [closed(n, text) for n in numbers])
+        store.save_world(empty_world("team"), numbers[-1], size=bound)
+        sizes.append(path.stat().st_size)
+    assert max(sizes) < 4 * bound
+    assert sizes[-1] == sizes[len(sizes) // 2], "what is free is used again"
+    assert store.load("team", fold).seq == 400
