@@ -25,7 +25,7 @@ from orchestrator.start import start_supervisor
 Json = dict[str, Any]
 
 # Seconds. A cold start of the supervisor takes well under one.
-START = 10.0
+START = 20.0
 # How long an answer may take: the slowest, `up` of a large team, takes one or two.
 ANSWER = 30.0
 # And the answer to a question, which nothing has to be done for.

@@ -28,6 +28,7 @@ from orchestrator.core.events import (
     StopRequested,
     UpRequested,
 )
+from orchestrator.core.frames import Teller
 from orchestrator.core.receipts import PERSON
 from orchestrator.core.state import Agent, Source
 from orchestrator.errors import CrewError
@@ -60,7 +61,8 @@ class Requests:
     """Serves every connection. `logs(agent, lines)` reads a pane; `environ(env)` takes the
     environment that panes get from now on; `target(agent)` is where `crew attach` goes;
     `watching()` is entered while somebody watches; `ahead(pid)`: whether the supervisor itself
-    has this process ask a CLI."""
+    has this process ask a CLI; `room()` waits until the loop can take an order in, and tells
+    whether it had to."""
 
     def __init__(
         self,
@@ -76,6 +78,7 @@ class Requests:
         viewing: Viewing,
         watching: Callable[[], AbstractContextManager[None]],
         ahead: Callable[[int], bool],
+        room: Callable[[], Awaitable[bool]],
     ) -> None:
         self._publisher = publisher
         self._store = store
@@ -88,6 +91,7 @@ class Requests:
         self._viewing = viewing
         self._watching = watching
         self._ahead = ahead
+        self._room = room
         self._tally = Tally(publisher.count)
         self._streams: set[asyncio.Task[Any]] = set()
         self._waiting: dict[str, asyncio.Future[Reply]] = {}
@@ -172,12 +176,15 @@ class Requests:
 
     async def _do(self, request: Request, event: AnyEvent, connection: Connection) -> None:
         name = request["id"]
-        if broken := self._publisher.health["storage"]:
-            await connection.final(name, 1, {"error": f"nothing is accepted now: {broken}"})
-            return
-        if await self._worker.call(self._store.seen, [f"request:{name}"]):
-            await self._again(request, connection)
-            return
+        waited = True
+        while waited:
+            if broken := self._publisher.health["storage"]:
+                await connection.final(name, 1, {"error": f"nothing is accepted now: {broken}"})
+                return
+            if await self._worker.call(self._store.seen, [f"request:{name}"]):
+                await self._again(request, connection)
+                return
+            waited = await self._room()
         if isinstance(event, UpRequested):
             self._environ(dict(request.get("env") or {}))
         future = self._waiting.get(name)
@@ -290,14 +297,15 @@ class Requests:
             await connection.final(request["id"], 0, {})
 
     async def _ask_screen(self, request: Request, connection: Connection) -> None:
-        """What an agent's pane shows, now and whenever it shows something else."""
+        """What an agent's pane shows, now and whenever it shows something else: what differs."""
         agent = await self._agent(request, connection)
         if agent is None:
             return
+        teller = Teller()
         with self._stream():
             async with contextlib.aclosing(self._viewing.watch(agent.name)) as frames:
                 async for frame in frames:
-                    if not await connection.send(id=request["id"], screen=frame):
+                    if not await connection.send(id=request["id"], **teller.line(frame)):
                         return
             await connection.final(request["id"], 0, {})
 

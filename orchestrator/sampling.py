@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 # Seconds between two passes: while nobody watches, while somebody does, and after the first one
 # for somebody who just came: the CPU's use is a difference of two.
 IDLE, WATCHED, SOON = 60.0, 5.0, 1.0
+# While nobody watches, at least so many for each agent: each makes a pass longer.
+IDLE_EACH = 2.0
 # What differs by less is the same, and is not told again.
 CPU_DIGITS = 2
 RSS_STEP = 1024 * 1024
@@ -125,7 +127,8 @@ class Sampler:
         pause = self._idle
         while True:
             came = await self._first_watcher(pause)
-            pause = self._soon if came else self._every if self._watchers else self._idle
+            idle = max(self._idle, IDLE_EACH * len(self._processes()))
+            pause = self._soon if came else self._every if self._watchers else idle
             if came and loop.time() - self._at < self._soon:
                 continue  # What was just measured is shown already.
             try:

@@ -22,6 +22,14 @@ from orchestrator.locations import SessionPaths, ensure_private
 _KEPT = frozenset({"PATH", "HOME", "LANG", "USER", "SHELL", "TERM", "CREW_BOOT_ID"})
 _KEPT_PREFIXES = ("LC_", "XDG_", "CREW_FAILPOINT", "CREW_TEST_")
 
+# For glibc: what was freed goes back to the system. Else each thread that has had work at a launch
+# keeps what it needed then, which is more than all that is known of the agents.
+_MEMORY = {
+    "MALLOC_ARENA_MAX": "2",
+    "MALLOC_MMAP_THRESHOLD_": "262144",
+    "MALLOC_TRIM_THRESHOLD_": "262144",
+}
+
 # The supervisors started here outlive this process and are not waited for.
 _started: list[subprocess.Popen[bytes]] = []
 
@@ -76,7 +84,7 @@ def _launch(paths: SessionPaths, environ: Mapping[str, str]) -> subprocess.Popen
             stdout=subprocess.PIPE,
             stderr=log,
             cwd="/",
-            env=own_environment(environ),
+            env={**own_environment(environ), **_MEMORY},
             start_new_session=True,
         )
     except OSError as error:

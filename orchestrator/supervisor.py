@@ -61,8 +61,9 @@ from orchestrator.watchers import Watchers
 
 log = logging.getLogger(__name__)
 
-# Seconds between two comparisons of what is with what we think. The one timer of an idle session.
-AUDIT = 30.0
+# Seconds between two comparisons of what is with what we think: at least, and for each agent, as
+# each makes them longer. So a large team that is idle costs no more than a small one.
+AUDIT, AUDIT_EACH = 30.0, 1.0
 # A difference that the audit finds is looked at again after this long (s): the event that tells
 # of it may be on its way.
 AUDIT_AGAIN = 1.0
@@ -150,6 +151,7 @@ class Supervisor:
             viewing=self.viewing,
             watching=self.sampler.watching,
             ahead=lambda pid: pid in self.warming.children,
+            room=self.runtime.room,
         )
         self.watchers = Watchers(
             paths,
@@ -160,6 +162,7 @@ class Supervisor:
             doubt=self._doubt,
             environment=lambda: self.environment,
             wrong=self._wrong,
+            room=self.runtime.room,
         )
         self.warming = Warming(
             paths.name,
@@ -349,7 +352,7 @@ class Supervisor:
     async def audit(self) -> None:
         """Compare what is with what we think, for ever. What differs twice was missed."""
         while True:
-            await asyncio.sleep(AUDIT)
+            await asyncio.sleep(max(AUDIT, AUDIT_EACH * len(self.runtime.world.agents)))
             try:
                 await self._compare()
             except TmuxError as error:

@@ -5,8 +5,9 @@ terminal or a transcript (launched, adopted, restored), its watches are what its
 """
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +15,7 @@ import aiofiles
 
 from orchestrator import launching, procfs
 from orchestrator.checks import Checks
-from orchestrator.core import views
+from orchestrator.core import changes, views
 from orchestrator.core.events import DeadlinePassed, ProcessExited
 from orchestrator.core.readings import in_first_run
 from orchestrator.core.screen import Look, is_emptied, read
@@ -26,7 +27,7 @@ from orchestrator.launching import Environment
 from orchestrator.locations import SessionPaths
 from orchestrator.runner import screen_seen
 from orchestrator.sources import clock
-from orchestrator.sources.files import Files
+from orchestrator.sources.files import Files, always
 from orchestrator.sources.processes import Exits
 from orchestrator.sources.ptys import Screens, Terminals
 from orchestrator.tmux import panes
@@ -58,7 +59,7 @@ class Watchers:
     """Everything that turns the world's agents into watches.
 
     `wrong(source, sentence)` is told what is out of order for long, None when nothing is any more:
-    `files` or `screens`.
+    `files` or `screens`. `room()` waits until the loop can take in what is seen.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class Watchers:
         doubt: Callable[[Source, str], None],
         environment: Callable[[], Environment],
         wrong: Callable[[str, str | None], None],
+        room: Callable[[], Awaitable[object]] = always,
     ) -> None:
         loop = asyncio.get_running_loop()
         self._paths = paths
@@ -79,6 +81,7 @@ class Watchers:
         self._world = world
         self._post = post
         self._environment = environment
+        self._room = room
         self.files = Files(
             paths.spool,
             post=lambda events: post(*events),
@@ -86,6 +89,7 @@ class Watchers:
             doubt=doubt,
             report=lambda text: log.warning("%s", text),
             wrong=lambda text: wrong("files", text),
+            room=room,
         )
         self._exits = Exits(loop, self._exited)
         self._terminals = Terminals(
@@ -122,13 +126,11 @@ class Watchers:
             self.files.watch_edits(new.team.files)
         if new.agents is old.agents and new.team is old.team:
             return
-        for name, agent in new.agents.items():
-            before = old.agents.get(name)
-            if before is not agent:
-                self._follow_agent(before, agent, new)
-        for name in old.agents:
-            if name not in new.agents:
-                self._forget(name)
+        changed, gone = changes.of_agents(old, new)
+        for agent in changed:
+            self._follow_agent(old.agents.get(agent.name), agent, new)
+        for name in gone:
+            self._forget(name)
         self._mark_soon()
 
     def _follow_agent(self, before: Agent | None, agent: Agent, world: World) -> None:
@@ -211,7 +213,11 @@ class Watchers:
         """Post the death at once, and its exit status as soon as tmux knows it."""
         at, mono = clock.now()
         stamp: Mapping[str, Any] = {"at": at, "mono": mono, "source": "process"}
-        known, code, signal, gone = await self._exit_status(pane, STATUS_SOON)
+        known, code, signal, gone = False, None, None, False
+        # A tmux that is busy answers late: that it died is told in time all the same.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STATUS_SOON):
+                known, code, signal, gone = await self._exit_status(pane, STATUS_SOON)
         common = {"agent": name, "run": run, "jitter": clock.roll(), **stamp}
         if not known and not gone:
             self._post(ProcessExited(known=False, **common))
@@ -279,6 +285,8 @@ class Watchers:
 
     async def _snapshot(self, name: str) -> list[str] | None:
         """What `Screens` takes of an agent's pane when its terminal was written to."""
+        # One look later stands for all that was drawn until then.
+        await self._room()
         agent = self._agent(name)
         if agent is None or agent.pane is None:
             return None

@@ -84,7 +84,7 @@ async def loop(home: Path) -> AsyncIterator[Loop]:
 
 
 async def until(look: Callable[[], object], what: str) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not look():
             await asyncio.sleep(0)
     assert look(), what

@@ -147,7 +147,7 @@ async def test_passes_are_spared_and_a_failure_is_not_the_end() -> None:
         return {name: Usage(cpu=float(passes), rss=1, children=0) for name in found}
 
     told = Told()
-    sampler = Sampler(lambda: processes, Meter(), told, usage=usage, idle=60, every=0.05, soon=0.5)
+    sampler = Sampler(lambda: processes, Meter(), told, usage=usage, idle=60, every=0.05, soon=60)
     async with running(sampler):
         with sampler.watching():
             await told.next()
@@ -156,6 +156,7 @@ async def test_passes_are_spared_and_a_failure_is_not_the_end() -> None:
                 await asyncio.sleep(0)
         assert passes == 1
         told.more.clear()
+        sampler._soon = 0.05
         with sampler.watching():
             samples, _ = await told.next()
             assert passes >= 3, "after the one that failed"

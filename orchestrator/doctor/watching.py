@@ -21,7 +21,7 @@ from orchestrator.sources.ptys import Terminals
 from orchestrator.sources.watches import Watches
 
 # Seconds. A wake-up takes less than a thousandth of this.
-WAKES = 2.0
+WAKES = 5.0
 
 
 def watch_directory(directory: Path, refused: list[str]) -> bool:

@@ -113,8 +113,11 @@ class Conversations:
         to_end: bool = False,
         tokens_only: bool = False,
     ) -> bool:
+        first, before = not reader.looked, reader.mark
         event, more = reader.read(self._run, to_end=to_end)
-        self._marks[_real(reader.path)] = reader.mark
+        # The real path takes far longer than a look at a file that is as it was.
+        if first or reader.mark is not before:
+            self._marks[_real(reader.path)] = reader.mark
         if event is not None and tokens_only:
             event = replace(event, prompts=(), last_words=None) if event.tokens else None
         if event is not None:

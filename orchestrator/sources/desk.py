@@ -127,7 +127,9 @@ class Desk:
                 self._edits[edit] = known[edit] if edit in known else _digest(edit.path)
         expected = set(look)
         if work.settle or work.everything:
-            settled = self._watches.settle(self._files(), {self.spool.new: SPOOL})
+            team = self._places("team")
+            files = [*self._reports(), *self._places("input")]
+            settled = self._watches.settle(files, {self.spool.new: SPOOL}, team)
             look |= settled.fresh
             # A directory that only the full look found to be another one was missed.
             expected |= settled.fresh if work.settle else set()
@@ -136,6 +138,7 @@ class Desk:
         wrong = self.spool.mend(whole=work.everything)
         seen = Seen(slow=self._slow, expected=frozenset(expected), wrong=wrong)
         if work.everything:
+            self.spool.sweep()
             look |= {SPOOL, *(token for _, token in self._files())}
         self._read(look, seen)
         seen.unfinished -= work.retried
@@ -180,17 +183,23 @@ class Desk:
         return known.follow(follow.run, follow.transcript, floor, follow.usage)
 
     def _files(self) -> list[tuple[Path, Token]]:
-        """Every file that is read, with its token. A link's target is edited too."""
+        """Every file that is read, with its token."""
+        return [*self._reports(), *self._places("team"), *self._places("input")]
+
+    def _reports(self) -> list[tuple[Path, Token]]:
+        """What CLIs write, without closing it, perhaps."""
         files: list[tuple[Path, Token]] = []
         for name, status in self._statuses.items():
             files.append((status.path, Look(what="status", agent=name)))
         for name, conversations in self._conversations.items():
             if conversations.path is not None:
                 files.append((conversations.path, Look(what="transcript", agent=name)))
-        for edit in self._edits:
-            places = {edit.path, Path(os.path.realpath(edit.path))}
-            files += [(place, edit) for place in places]
         return files
+
+    def _places(self, what: EditKind) -> list[tuple[Path, Token]]:
+        """The files that may be edited. A link's target is edited too."""
+        edits = [edit for edit in self._edits if edit.what == what]
+        return [(p, e) for e in edits for p in {e.path, Path(os.path.realpath(e.path))}]
 
     def _read(self, look: set[Token], seen: Seen) -> None:
         if SPOOL in look:

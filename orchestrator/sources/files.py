@@ -12,9 +12,18 @@ All reading is done by the one worker at a time (`desk.py`), so the readers need
 import asyncio
 import contextlib
 import logging
+import os
 import threading
 from collections import Counter
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import (
+    Awaitable,
+    Callable,
+    Collection,
+    Hashable,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from pathlib import Path
 
 from orchestrator.core.events import AnyEvent, StatusFileGone
@@ -36,8 +45,26 @@ SLOW = 0.5
 LATE = 0.5
 # A worker that failed is tried again after this.
 AGAIN = 1.0
+# Descriptors that must be left for reading: where there is none, all looks as if it were gone.
+SPARE = 4
 # Sentences remembered so as not to be said again.
 SAID = 1000
+
+
+async def always() -> None:
+    """The room of a loop that is never behind."""
+
+
+def _can_open(count: int) -> bool:
+    """Whether so many files can be open beside those that are."""
+    with contextlib.ExitStack() as stack:
+        try:
+            for _ in range(count):
+                fd = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+                stack.callback(os.close, fd)
+        except OSError:
+            return False
+    return True
 
 
 class Files:
@@ -47,6 +74,7 @@ class Files:
     `report` takes sentences for people, each once. `doubt(source, reason)`: something may have
     been missed; the full look that follows is under way. `wrong(sentence)`: what is out of order
     for long, and None when nothing is any more; without it, `report` takes the sentences.
+    `room()` waits until the loop can take in more: meanwhile files stay as they are.
     """
 
     def __init__(
@@ -58,6 +86,7 @@ class Files:
         report: Callable[[str], None],
         doubt: Callable[[Source, str], None],
         wrong: Callable[[str | None], None] | None = None,
+        room: Callable[[], Awaitable[object]] = always,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._post = post
@@ -66,6 +95,7 @@ class Files:
         self._doubt = doubt
         self._said: set[str] = set()
         self._wrong = wrong or self._say_if_any
+        self._room = room
         # Why files are looked at by the clock: as last refused, and as told; and what is told.
         self._refused: list[str] = []
         self._unwatched: str | None = None
@@ -283,9 +313,14 @@ class Files:
     async def _run(self) -> None:
         while True:
             await self._due.wait()
+            await self._room()
             if self._stopping:
                 return
             self._due.clear()
+            if not _can_open(SPARE):
+                self._say("no file can be opened: too many are open, or the system has no more")
+                self._later(AGAIN, "starved", ())
+                continue
             work, self._work = self._work, Work()
             rescans, self._rescans = self._rescans, []
             if rescans:

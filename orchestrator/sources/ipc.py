@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 
 # A line holds a team with its role prompts and a person's environment; 500 kB messages exist.
 LINE_MAX = 16 * 1024 * 1024
+# Requests of one client that are served side by side; its next lines are not read before one of
+# them is answered. A client has a few: whoever sends a thousand at once waits for the answers.
+AT_ONCE = 100
 _UCRED = struct.Struct("3i")
 
 
@@ -99,6 +102,8 @@ async def _talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, hand
             task = asyncio.create_task(handle(request, connection))
             tasks.add(task)
             task.add_done_callback(tasks.discard)
+            while len(tasks) >= AT_ONCE:
+                await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     except (ConnectionError, ValueError, asyncio.CancelledError):
         pass  # Gone, or a line without an end: there is nobody to tell.
     finally:

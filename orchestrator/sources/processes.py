@@ -308,12 +308,14 @@ class Usage:
 class _Own(NamedTuple):
     """What one process uses, without those below it."""
 
+    parent: int
     cpu: float
     rss: int
     alive: bool
 
 
-_NONE = _Own(0.0, 0, alive=False)
+_NONE = _Own(0, 0.0, 0, alive=False)
+_TICKS, _PAGE = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
 
 
 def usage(
@@ -328,18 +330,23 @@ def usage(
         return {}
     below: dict[int, list[int]] = {}
     own: dict[int, _Own] = {}
-    for process in psutil.process_iter(["ppid", "status", "cpu_times", "memory_info"]):
-        info = process.info
-        # None: of a zombie. The first four times are user and system, its own and of children.
-        times, memory = info["cpu_times"], info["memory_info"]
-        own[process.pid] = _Own(
-            sum(times[:4]) if times else 0.0,
-            memory.rss if memory else 0,
-            info["status"] not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD),
-        )
-        below.setdefault(info["ppid"], []).append(process.pid)
+    for pid in psutil.pids():
+        # One that has ended meanwhile, or that may not be seen, is nobody's.
+        with contextlib.suppress(OSError):
+            own[pid] = _own(pid)
+            below.setdefault(own[pid].parent, []).append(pid)
     trees = {name: _tree(process.pid, below) for name, process in alive.items()}
     return {name: _sum(tree, own, with_pss=name in shown) for name, tree in trees.items()}
+
+
+def _own(pid: int) -> _Own:
+    """By a single read: this is done for all processes there are."""
+    with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123 - half the cost of a Path
+        fields = file.read().rpartition(b")")[2].split()
+    # User and system time, its own and of children that it has waited for.
+    ticks = sum(map(int, fields[11:15]))
+    alive = fields[0] not in (b"Z", b"X")
+    return _Own(int(fields[1]), ticks / _TICKS, int(fields[21]) * _PAGE, alive)
 
 
 def _tree(root: int, below: Mapping[int, list[int]]) -> list[int]:

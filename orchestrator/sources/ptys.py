@@ -17,6 +17,8 @@ from asyncinotify import Event, Inotify, Mask, Watch
 QUIET, BOUND = 0.05, 0.25
 # Seconds between two looks at one screen, at least: a busy CLI redraws ten times a second.
 PACE = 0.2
+# Looks a second at all screens, at most: where many move at once, each is looked at less often.
+AT_MOST = 60
 # Seconds between looks at a terminal that cannot be watched.
 LOOK_EVERY = 0.5
 # Seconds after which a snapshot that failed is tried again: what was written before is not told
@@ -159,8 +161,9 @@ class Screens:
     """Looks at followed screens after writes, and publishes the lines when they changed.
 
     A look is due after `quiet` seconds without a write, at most `bound` after the first one, and
-    `pace` after the last look; one more follows the last write, as tmux may be behind. A pane
-    that is flooded costs as little as one that is redrawn now and then.
+    `pace` after the last look, or more where many screens move; one more follows the last write,
+    as tmux may be behind. A pane that is flooded costs as little as one that is redrawn now and
+    then, and a hundred of them cost no more than a dozen.
     """
 
     def __init__(
@@ -182,6 +185,8 @@ class Screens:
         self._bound = bound
         self._pace = pace
         self._followed: dict[str, _Followed] = {}
+        # Those that move: nobody waits for their next write.
+        self._restless: set[str] = set()
 
     def follow(self, agent: str, tty: str) -> None:
         """Look at this agent's screen now, and whenever its terminal is written to."""
@@ -197,6 +202,7 @@ class Screens:
 
     def unfollow(self, agent: str) -> None:
         followed = self._followed.pop(agent, None)
+        self._restless.discard(agent)
         if followed is not None:
             self._terminals.disarm(agent)
             if followed.task is not None:
@@ -223,12 +229,15 @@ class Screens:
             )
 
     async def _watch(self, agent: str, followed: "_Followed") -> None:
+        self._restless.add(agent)
         again = await self._look(agent, followed)
         while True:
             # The watch is armed: what is written during the pause is known after it.
-            await asyncio.sleep(self._pace)
+            await asyncio.sleep(max(self._pace, len(self._restless) / AT_MOST))
             if not again:
+                self._restless.discard(agent)
                 await self._wait(followed)
+                self._restless.add(agent)
             wrote = followed.wrote.is_set()
             if wrote:
                 await self._settle(agent, followed)

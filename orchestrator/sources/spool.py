@@ -8,6 +8,7 @@ Nothing here is asynchronous; one thread at a time calls it.
 """
 
 import contextlib
+import errno
 import os
 import re
 import time
@@ -33,6 +34,8 @@ HOOK_MAX = 10 * 1024 * 1024
 ROUND = 256
 # Files read and not yet committed: beyond it the disk is behind, and the rest stays where it is.
 PENDING = 4 * ROUND
+# What a process is short of that cannot open a file which another could.
+STARVED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 # What could not be read is kept for a person, the newest of it.
 BAD = 100
 # Seconds after which a file in tmp/ is a hook that was killed while it wrote.
@@ -124,7 +127,11 @@ class Spool:
         while self._listed and room > 0:
             room -= 1
             entry = self._listed.pop()
-            event = self._hook(entry)
+            try:
+                event = self._hook(entry)
+            except OSError:  # This process is short of something: the file is as good as ever.
+                self._listed.append(entry)
+                break
             if event is not None:
                 self._pending[entry.key] = entry
                 events.append(event)
@@ -150,7 +157,8 @@ class Spool:
             self._report(f"{self.new}: hooks cannot be read: {error.strerror}")
 
     def _hook(self, entry: Entry) -> HookReceived | StatusLineSeen | None:
-        """Read one file; None: it is gone, or was set aside, or tells nothing new."""
+        """Read one file; None: it is gone, or was set aside, or tells nothing new. Raises OSError
+        where no file could be read now."""
         match = FILE_NAME.fullmatch(entry.name)
         if match is None:
             self._refuse(entry, "is not named as a hook is")
@@ -160,6 +168,8 @@ class Spool:
         except FileNotFoundError:
             return None
         except OSError as error:
+            if error.errno in STARVED:
+                raise
             self._refuse(entry, error.strerror or str(error))
             return None
         if match["hook"] == STATUS_LINE:

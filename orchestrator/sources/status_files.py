@@ -5,6 +5,7 @@ another process that had the same pid is left alone.
 """
 
 import json
+import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,6 +22,8 @@ STATUS_MAX = 256 * 1024
 TEXT = 200
 # Seconds that a CLI's clock may be before its file's time, which the kernel rounds down.
 SLACK = 1.0
+# Seconds after which a file that is written to has another time than before, for sure.
+SETTLED = 1.0
 # A number of this size counts milliseconds, not seconds (the year 5138).
 MILLISECONDS = 1e11
 
@@ -49,6 +52,8 @@ class StatusFile:
         self.path = path
         self._report = report
         self._last: object = None
+        # The file as it was read; None: it has to be read.
+        self._state: tuple[int, ...] | None = None
 
     def is_like(self, other: "StatusFile") -> bool:
         """Whether both read the same file for the same run."""
@@ -57,6 +62,9 @@ class StatusFile:
 
     def read(self) -> StatusFileSeen | StatusFileGone | None:
         """What it says, if that is new, or that it can be read no more. Raises Unfinished."""
+        if self._state is not None and self._state == _state_at(self.path):
+            return None
+        self._state = None
         try:
             data, info = read_plain(self.path, STATUS_MAX)
         except (FileNotFoundError, NotADirectoryError):
@@ -73,6 +81,8 @@ class StatusFile:
             raise Unfinished from None
         if not isinstance(found, dict):
             raise Unfinished
+        # One that was just written may be written again within the same tick of the clock.
+        self._state = _state(info) if time.time() - info.st_ctime > SETTLED else None
         return self._event(found, info.st_mtime) if self._is_ours(found) else None
 
     def _gone(self) -> StatusFileGone | None:
@@ -120,6 +130,17 @@ class StatusFile:
             until=until,
             version=version,
         )
+
+
+def _state(info: os.stat_result) -> tuple[int, ...]:
+    return info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns
+
+
+def _state_at(path: Path) -> tuple[int, ...] | None:
+    try:
+        return _state(path.stat())
+    except OSError:
+        return None
 
 
 def _same(found: object, ours: int) -> bool:

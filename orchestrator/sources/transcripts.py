@@ -69,7 +69,7 @@ class Transcript:
         self._torn = False
         # Up to here a file lay there before it was looked at for the first time.
         self._old = 0
-        self._looked = False
+        self.looked = False
         # Up to here it is read again: lines up to this time were counted.
         self._again: tuple[int, float] = (0, 0.0)
         self._order: deque[tuple[int, float | None]] = deque()
@@ -87,7 +87,7 @@ class Transcript:
 
         `to_end`: all there is, in one event.
         """
-        first, self._looked = not self._looked, True
+        first, self.looked = not self.looked, True
         found = _Found()
         try:
             fd, info = open_plain(self.path)

@@ -46,6 +46,9 @@ FILES: tuple[type[FileSystemEvent], ...] = (
     DirMovedEvent,
     DirDeletedEvent,
 )
+# Files that a person edits are told of when they are closed: a log that grows beside them wakes
+# nobody.
+EDITS = tuple(event for event in FILES if event is not FileModifiedEvent)
 # A directory that stands in for a missing one below it.
 PARENT = (FileCreatedEvent, DirCreatedEvent, DirMovedEvent, DirDeletedEvent)
 
@@ -157,21 +160,30 @@ class Watches(Generic[T]):
             self._observer = None
         self._armed.clear()
 
-    def settle(self, files: Sequence[tuple[Path, T]], arrivals: Mapping[Path, T]) -> Settled[T]:
-        """Watch the directories of `files`, and `arrivals` themselves, and nothing else."""
+    def settle(
+        self,
+        files: Sequence[tuple[Path, T]],
+        arrivals: Mapping[Path, T],
+        edits: Sequence[tuple[Path, T]] = (),
+    ) -> Settled[T]:
+        """Watch the directories of `files` and `edits`, and `arrivals` themselves, and nothing
+        else. What is written to one of `edits` is told of when it is closed."""
         fresh: set[str] = set()
         slow: set[str] = set()
         for _ in range(DEPTH):
-            wanted, interest = self._plan(files, arrivals)
+            wanted, interest = self._plan(files, arrivals, edits)
             # Before the watches are there: what they tell must not be dropped.
             self._arrivals = {os.path.realpath(path): token for path, token in arrivals.items()}
-            self._interest = interest
+            told, self._interest = self._interest == interest, interest
             new, slow = self._arm(wanted)
             fresh |= new
+            if told and not new and not slow:
+                break  # All of it was watched, for the same files, before it was looked for.
             # What stands in was looked for before it was watched: it may be there by now.
-            if self._plan(files, arrivals)[0] == wanted:
+            if self._plan(files, arrivals, edits)[0] == wanted:
                 break
-        places = [*((path.parent, token) for path, token in files), *arrivals.items()]
+        told_of = (*files, *edits)
+        places = [*((path.parent, token) for path, token in told_of), *arrivals.items()]
         return Settled(self._of(places, fresh), self._of(places, slow))
 
     @staticmethod
@@ -183,17 +195,22 @@ class Watches(Generic[T]):
         return frozenset(token for place, token in places if found[place] in directories)
 
     def _plan(
-        self, files: Sequence[tuple[Path, T]], arrivals: Mapping[Path, T]
+        self,
+        files: Sequence[tuple[Path, T]],
+        arrivals: Mapping[Path, T],
+        edits: Sequence[tuple[Path, T]],
     ) -> tuple[dict[str, Filter], dict[str, tuple[T | Settle, ...]]]:
         """The directories to watch, and what a change of which path tells whom."""
         wanted: dict[str, Filter] = {}
         interest: dict[str, tuple[T | Settle, ...]] = {}
-        reals: dict[Path, str] = {}
-        for path, token in files:
-            if path.parent not in reals:
-                reals[path.parent] = self._place(path.parent, FILES, wanted, interest)
-            name = f"{reals[path.parent]}/{path.name}"
-            interest[name] = (*interest.get(name, ()), token)
+        # The files last: a directory that has some of both is watched for all that they need.
+        for some, events in ((edits, EDITS), (files, FILES)):
+            reals: dict[Path, str] = {}
+            for path, token in some:
+                if path.parent not in reals:
+                    reals[path.parent] = self._place(path.parent, events, wanted, interest)
+                name = f"{reals[path.parent]}/{path.name}"
+                interest[name] = (*interest.get(name, ()), token)
         for directory in arrivals:
             self._place(directory, ARRIVALS, wanted, interest)
         for watched in wanted:

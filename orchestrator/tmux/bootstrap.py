@@ -21,7 +21,7 @@ from typing import TypeVar
 
 from libtmux import Server
 from libtmux.common import tmux_cmd
-from libtmux.exc import TmuxCommandNotFound
+from libtmux.exc import LibTmuxException, TmuxCommandNotFound
 
 from orchestrator.errors import TmuxError, UserError
 from orchestrator.locations import SessionPaths, ensure_private
@@ -53,12 +53,15 @@ _VERSION = re.compile(r"tmux (?:next-|openbsd-)?(\d+)\.(\d+)([a-z]?)")
 def check_tmux() -> str:
     """Return tmux's version, such as "3.3a"; raises UserError if it is missing or too old."""
     try:
-        answer = " ".join(tmux_cmd("-V").stdout)
+        answer = " ".join(_bounded(lambda: tmux_cmd("-V").stdout, _CALL_TIMEOUT))
     except TmuxCommandNotFound:
         raise UserError(
             "tmux is not installed: install it with your package manager, for example "
             "`apt install tmux` or `brew install tmux`"
         ) from None
+    except TimeoutError:
+        text = f"`tmux -V` does not answer within {_CALL_TIMEOUT:g} s"
+        raise UserError(f"{text}: see what is the tmux on your PATH") from None
     found = _VERSION.match(answer)
     # A build from source may name itself otherwise ("tmux master"): it is newer, not older.
     if found and (int(found[1]), int(found[2]), found[3]) < OLDEST:
@@ -203,6 +206,8 @@ def hold(paths: SessionPaths) -> str | None:
         return _bounded(ask, _CALL_TIMEOUT)
     except TimeoutError:
         return f"the server does not answer within {_CALL_TIMEOUT:g} s"
+    except (OSError, LibTmuxException) as error:  # no descriptor is left, say
+        return f"tmux could not be run: {error}"
 
 
 def _holding_session() -> list[str]:

@@ -45,18 +45,22 @@ class Call:
         self._after: list[Callable[[], None]] = []
 
     def after(self, release: Callable[[], None]) -> None:
-        """Call `release` once tmux is done with this chain: now, later, or never."""
+        """Call `release` once tmux is done with this chain: now, or later."""
         if self.answered:
             release()
         else:
             self._after.append(release)
 
     def finish(self) -> None:
-        self.answered = True
         if not self.answer.done():  # else the caller has gone
             self.answer.set_result(self.blocks)
-        for release in self._after:
-            release()
+        self.release()
+
+    def release(self) -> None:
+        """tmux is done with this chain, or will never come to it."""
+        self.answered = True
+        while self._after:
+            self._after.pop()()
 
     def results(self) -> list[tuple[bytes, ...]]:
         """The lines of each command; raises TmuxError for the first that failed."""
@@ -87,6 +91,8 @@ class Client(asyncio.SubprocessProtocol):
         self._silent = False
         self._parser = ControlParser()
         self._waiting: deque[Call] = deque()
+        # Sent and not answered when this client ended: tmux may still carry them out.
+        self._left: list[Call] = []
         self._count = 0
         # Nothing in a pane can know it, so nothing in a pane can pass for a marker.
         self._token = f"crew-{secrets.token_hex(8)}-"
@@ -179,6 +185,12 @@ class Client(asyncio.SubprocessProtocol):
             self._kill()
             await self._has_exited()
         self._transport.close()
+
+    def forgotten(self) -> None:
+        """tmux does not know this client any more: it carries out nothing of what it was sent."""
+        for call in self._left:
+            call.release()
+        self._left.clear()
 
     async def _has_exited(self) -> bool:
         try:
@@ -298,6 +310,7 @@ class Client(asyncio.SubprocessProtocol):
             self._patience.cancel()
         while self._waiting:
             call = self._waiting.popleft()
+            self._left.append(call)
             if not call.answer.done():
                 call.answer.set_exception(TmuxGone(" ".join(call.commands[0]), reason))
         if not self._attached.done():

@@ -38,8 +38,10 @@ class Control(Client):
     async def structure(self) -> AsyncIterator[None]:
         """Be the only one who makes windows and panes: what exists decides how they are made.
 
-        Raises TmuxError if that is not possible in `TIMEOUT` seconds: tmux hangs, so whoever is
-        inside waits in vain as well.
+        The one lock that is held across calls. Without it two launches would both find no window
+        of the team, and tmux would make both. Nothing but launches waits for it, whoever is inside
+        is bounded by each of his few calls, and whoever waits is by `TIMEOUT` seconds: then it
+        raises TmuxError, as tmux hangs and those inside wait in vain as well.
         """
         try:
             async with asyncio.timeout(TIMEOUT):
@@ -59,7 +61,11 @@ class Control(Client):
         `history`: with everything that scrolled off. `escapes`: with colours and attributes.
         """
         buffer = self._buffer
-        with self._memory_file("crew-screen") as (fd, path, lend):
+        with contextlib.ExitStack() as stack:
+            try:
+                fd, path, lend = stack.enter_context(self._memory_file("crew-screen"))
+            except OSError:
+                return None  # no descriptor is left, or no memory
             capture = ["capture-pane", "-b", buffer, "-t", pane]
             capture += ["-e"] * escapes + ["-S", "-"] * history
             listing = ["list-buffers", "-F", "#{buffer_size}"]
@@ -95,7 +101,11 @@ class Control(Client):
         buffer = self._buffer
         cleaned = clean_text(text)
         commands: list[Command] = []
-        with self._memory_file("crew-text") as (fd, path, lend):
+        with contextlib.ExitStack() as stack:
+            try:
+                fd, path, lend = stack.enter_context(self._memory_file("crew-text"))
+            except OSError as error:
+                raise TmuxError("load-buffer", f"not sent: {error.strerror}") from error
             if cleaned:
                 os.pwrite(fd, cleaned.encode(), 0)
                 commands = [
@@ -122,7 +132,8 @@ class Control(Client):
 
         tmux opens it by our descriptor's number. Were that closed while tmux hangs, the number
         would go to another file of ours, and tmux would write a screen into it. So a descriptor
-        lent to a call is closed when that call is answered; if the client ends before, never.
+        lent to a call is closed when that call is answered; if the client ends before, when tmux
+        has forgotten that client.
         """
         fd = os.memfd_create(name, os.MFD_CLOEXEC)
         lent: list[Call] = []

@@ -197,7 +197,8 @@ def session_remarks(view: View) -> list[str]:
     remarks: list[str] = []
     health = view.get("health") or {}
     # The loop's are numbers, for a dashboard. One thing may be wrong for two reasons.
-    wrongs = [health.get("storage"), health.get("tmux"), *(health.get("sources") or {}).values()]
+    wrongs = [health.get(key) for key in ("storage", "tmux", "behind")]
+    wrongs += (health.get("sources") or {}).values()
     remarks += [f"! {safe_text(wrong)}" for wrong in dict.fromkeys(filter(None, wrongs))]
     if view["state"] == "paused":
         remarks.append(

@@ -70,7 +70,7 @@ class Fired:
         return [name for name, _ in self.calls]
 
     async def wait_for(self, count: int) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while len(self.calls) < count:
                 self._more.clear()
                 await self._more.wait()

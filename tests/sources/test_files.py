@@ -1,6 +1,7 @@
 """Hooks through real files: the script, the spool, one drain; and what the other tests share."""
 
 import asyncio
+import errno
 import os
 import shutil
 import stat
@@ -26,6 +27,7 @@ from orchestrator.core.spec import (
 )
 from orchestrator.core.state import Process
 from orchestrator.locations import PACKAGE
+from orchestrator.sources import spool as spool_module
 from orchestrator.sources.files import Files
 from orchestrator.sources.reading import stamp_of
 from orchestrator.sources.spool import BAD, HOOK_MAX, PENDING, ROUND, Spool
@@ -286,6 +288,25 @@ async def test_what_is_no_hook_is_set_aside_and_told_once(tmp_path: Path) -> Non
         assert len(list((spool / "bad").iterdir())) == 7
         assert await files.rescan() == 0
         assert len(seen.reports) == 7
+
+
+def test_without_a_descriptor_a_hook_stays_where_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = make_spool(tmp_path)
+    for number in (1, 2):
+        put(spool, f"a.1.Stop.{number}", PAYLOADS["Stop"], number)
+    reader = Spool(spool, pytest.fail)
+
+    def none_left(*_: object, **__: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(spool_module, "read_plain", none_left)
+        assert reader.read() == ([], True)
+    events, more = reader.read()
+    assert [event.key for event in events] == [f"hook:a.1.Stop.{n}:{n}" for n in (1, 2)]
+    assert not more
 
 
 async def test_of_what_is_set_aside_the_newest_hundred_are_kept(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from unittest.mock import patch
 
@@ -144,28 +144,58 @@ def switches(threads: list[int]) -> list[int]:
     return found
 
 
+async def nobody_wakes(before: set[int | None], meanwhile: Callable[[], None]) -> None:
+    """Return after a second in which none of the threads that are newer than `before` wakes up: the
+    last of the start is still on its way to sleep, and a timer would come round again in each."""
+    threads = [t.native_id for t in threading.enumerate() if t.native_id not in before]
+    ours = [thread for thread in threads if thread is not None]
+    assert len(ours) > 3
+    seen, since = switches(ours), time.monotonic()
+
+    def calm() -> bool:
+        nonlocal seen, since
+        meanwhile()
+        if (now := switches(ours)) != seen:
+            seen, since = now, time.monotonic()
+        return time.monotonic() - since >= 1.0
+
+    await until(calm, "a second in which no thread wakes up")
+
+
+def native_threads() -> set[int | None]:
+    return {thread.native_id for thread in threading.enumerate()}
+
+
 async def test_nothing_runs_while_nothing_happens(tmp_path: Path) -> None:
-    before = {thread.native_id for thread in threading.enumerate()}
+    before = native_threads()
     async with running(make_spool(tmp_path / "spool")) as (files, _):
         for n in range(5):
             (tmp_path / str(n)).mkdir()
             follow(files, tmp_path / "0" / "1.json", tmp_path / str(n) / "c.jsonl")
         files.watch_edits([tmp_path / "crew.toml"])
         await files.rescan()
-        threads = [t.native_id for t in threading.enumerate() if t.native_id not in before]
-        ours = [thread for thread in threads if thread is not None]
-        assert len(ours) > 3
-        # Some second in which no thread wakes up: the last of the start is still on its way to
-        # sleep, and a timer of ours would come round again in each.
-        seen, since = switches(ours), time.monotonic()
+        await nobody_wakes(before, lambda: None)
 
-        def calm() -> bool:
-            nonlocal seen, since
-            if (now := switches(ours)) != seen:
-                seen, since = now, time.monotonic()
-            return time.monotonic() - since >= 1.0
 
-        await until(calm, "a second in which no thread wakes up")
+async def test_a_log_that_grows_beside_the_blueprint_wakes_nobody(tmp_path: Path) -> None:
+    project, before = tmp_path / "project", native_threads()
+    project.mkdir()
+    team = project / "crew.toml"
+    team.write_text("one")
+    async with running(make_spool(tmp_path / "spool")) as (files, seen):
+        files.watch_edits([team])
+        await files.rescan()
+        with (project / "log").open("a") as log:
+
+            def write() -> None:
+                log.write("more\n")
+                log.flush()
+
+            await nobody_wakes(before, write)
+        with team.open("r+") as editor:
+            editor.write("two")
+        await until(lambda: edited(seen) == [(str(team),)], "what was written in place, and closed")
+        assert await files.rescan() == 0
 
 
 async def test_files_of_others_do_not_wake_the_loop(tmp_path: Path) -> None:

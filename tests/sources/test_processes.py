@@ -365,7 +365,7 @@ async def test_exits_without_pidfd(start: Start, monkeypatch: pytest.MonkeyPatch
         return real(process)
 
     monkeypatch.setattr(processes, "is_alive", counted)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         for _ in range(3):
             await looks.get()
     assert told.calls == []

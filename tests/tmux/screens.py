@@ -40,7 +40,7 @@ class Screen:
     def tmux(self, *arguments: str) -> str:
         argv = ["tmux", "-u", "-S", str(self.socket), *arguments]
         done = subprocess.run(
-            argv, env=self._environ, capture_output=True, text=True, check=True, timeout=10
+            argv, env=self._environ, capture_output=True, text=True, check=True, timeout=30
         )
         return done.stdout
 
@@ -75,6 +75,18 @@ class Screen:
 
         try:
             return wait_until(look, f"{needle!r} on the screen") or []
+        except AssertionError as error:
+            raise AssertionError(f"{error}:\n{self.text()}") from None
+
+    def wait_for_status(self, start: str, end: str = "") -> str:
+        """The last line, once it begins and ends so: it is drawn after the rest, and in parts."""
+
+        def look() -> str:
+            line = self.status()
+            return line if line.startswith(start) and line.endswith(end) else ""
+
+        try:
+            return wait_until(look, f"the last line {start!r}...{end!r}")
         except AssertionError as error:
             raise AssertionError(f"{error}:\n{self.text()}") from None
 

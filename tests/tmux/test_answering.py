@@ -130,10 +130,13 @@ async def test_a_first_run_dialog_is_answered_with_a_word(control: Control, home
 
 @pytest.mark.parametrize("choice", ["no", "yes"])
 async def test_a_first_key_that_is_let_fall_is_pressed_again(
-    control: Control, home: Path, choice: str
+    control: Control, home: Path, choice: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The key may have been meant for what was there before the dialog."""
-    shown = await showing(control, home, {**TRUST, "guarded": 0.4})
+    # The mark is away for long enough to be missed once, and it is looked for longer.
+    monkeypatch.setattr(answering, "LOOKS", 30)
+    monkeypatch.setattr(answering, "PATIENCE", 90)
+    shown = await showing(control, home, {**TRUST, "guarded": 0.8})
     outcome = await shown.answer(choice)
     assert (outcome.by, outcome.refused, outcome.after) == ("keys", None, None)
     assert shown.chosen() == [[int(choice == "yes"), ""]]

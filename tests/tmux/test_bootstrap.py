@@ -91,7 +91,11 @@ def test_kill_server_waits_for_its_end(server: int, paths: SessionPaths) -> None
     bootstrap.kill_server(paths)
 
 
-def test_a_server_that_hangs_is_killed_within_its_bound(server: int, paths: SessionPaths) -> None:
+def test_a_server_that_hangs_is_killed_within_its_bound(
+    server: int, paths: SessionPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert bootstrap._END_TIMEOUT + bootstrap._KILL_TIMEOUT < 6
+    monkeypatch.setattr(bootstrap, "_END_TIMEOUT", 0.2)
     os.kill(server, signal.SIGSTOP)
     assert bootstrap.server_pid(paths) == server
     begin = time.monotonic()

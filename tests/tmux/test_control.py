@@ -1,11 +1,15 @@
 """The control client against a real server: framing, errors, time-outs, death, snapshots."""
 
 import asyncio
+import contextlib
 import os
 import signal
+import subprocess
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,7 +17,9 @@ from hypothesis import strategies as st
 
 from orchestrator.errors import TmuxError, TmuxGone
 from orchestrator.locations import SessionPaths
+from orchestrator.procfs import is_alive, process_of
 from orchestrator.tmux.control import TIMEOUT, Control
+from orchestrator.tmux.link import THROWN_OUT_MAX, Link, pause_after
 from tests.support import alive
 from tests.tmux.conftest import Heard, connect, printing_pane, until
 
@@ -360,3 +366,136 @@ async def test_nothing_to_attach_to(server: int, paths: SessionPaths, home: Path
             await Control.connect(socket, session, lambda _: None, gone.append)
     assert gone == []
     assert not (home / "none.sock").exists()
+
+
+# -- the standing connection -----------------------------------------------------------------------
+
+
+class Linked:
+    """A link to the server, what it told, and when each of its connections was begun."""
+
+    def __init__(self, paths: SessionPaths, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.told: list[str] = []
+        self.begun: list[float] = []
+        self.link = Link(
+            paths,
+            is_alive,
+            on_lost=self.told.append,
+            on_closing=lambda: None,
+            on_away=lambda: self.told.append("away"),
+            on_back=lambda: self.told.append("back"),
+            on_silent=lambda _: None,
+        )
+        self._made: list[Control] = []
+        connect = Control.connect
+
+        async def counted(*arguments: Any) -> Control:
+            self.begun.append(time.monotonic())
+            self._made.append(await connect(*arguments))
+            return self._made[-1]
+
+        monkeypatch.setattr(Control, "connect", counted)
+
+    async def connected(self) -> bool:
+        with contextlib.suppress(TmuxError):
+            return await self.link.control.run([*ECHO, "here"]) == [(b"here",)]
+        return False
+
+    async def close(self) -> None:
+        await self.link.close()
+        for control in self._made:
+            await control.close()
+
+
+@pytest.fixture
+async def linked(
+    server: int, paths: SessionPaths, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Linked]:
+    made = Linked(paths, monkeypatch)
+    process = process_of(server)
+    assert process is not None
+    # Whoever comes while it is under way waits for the same client.
+    await asyncio.gather(*(made.link.connect(process) for _ in range(5)))
+    yield made
+    await made.close()
+
+
+async def test_there_is_one_client_however_many_ask_for_it(linked: Linked) -> None:
+    assert len(linked.begun) == 1
+    (clients,) = await linked.link.control.run(["list-clients", "-F", "#{client_pid}"])
+    assert clients == (b"%d" % linked.link.control.pid,)
+
+
+async def test_a_server_that_throws_us_out_is_asked_ever_more_seldom(
+    linked: Linked, paths: SessionPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # However slow this machine is: none of these connections has lasted.
+    monkeypatch.setattr("orchestrator.tmux.link.STEADY", 3600.0)
+    let_in = ["tmux", "-S", str(paths.tmux_socket), "set-hook", "-gu", "client-attached"]
+    await linked.link.control.run(["set-hook", "-g", "client-attached", "detach-client"])
+    os.kill(linked.link.control.pid, signal.SIGKILL)
+
+    async def thrown_out() -> bool:
+        return len(linked.begun) >= 7
+
+    await until(thrown_out, "it is tried again and again", 60)
+    pauses = [later - one for one, later in pairwise(linked.begun[1:7])]
+    for paused, least in zip(pauses, (0.1, 0.2, 0.4, 0.8, 1.6), strict=True):
+        assert paused > least * 0.99, pauses
+    await asyncio.to_thread(subprocess.run, let_in, check=True, timeout=60)
+    await until(linked.connected, "it is let in, and stays", 60)
+    assert set(linked.told) == {"away", "back"}, "the server was never taken for gone"
+    assert linked.told[-1] == "back"
+
+
+def test_the_pause_grows_while_no_connection_lasts_and_ends_with_one_that_does() -> None:
+    pauses = [0.0]
+    for _ in range(10):
+        pauses.append(pause_after(0.01, pauses[-1]))
+    assert pauses == sorted(pauses)
+    assert pauses[1:3] == [0.05, 0.1]
+    assert pauses[-1] == THROWN_OUT_MAX
+    assert pause_after(1.0, 0.0) == pause_after(1.0, 0.5) == pause_after(60.0, pauses[-1]) == 0.0
+    assert pause_after(0.3, 0.2) == 0.4, "it has to last longer than it was waited for"
+
+
+async def test_what_was_lent_to_a_client_that_ended_is_kept_until_tmux_has_forgotten_it(
+    linked: Linked, server: int, home: Path
+) -> None:
+    pane = await printing_pane(linked.link.control, home, "kept")
+    await shown(linked.link.control, pane, "kept")
+
+    async def closed() -> bool:
+        return memory_files() == 0
+
+    os.kill(server, signal.SIGSTOP)
+    try:
+        looks = [asyncio.ensure_future(linked.link.control.snapshot(pane)) for _ in range(3)]
+        await asyncio.sleep(0)
+        os.kill(linked.link.control.pid, signal.SIGKILL)
+        answers = await asyncio.gather(*looks, return_exceptions=True)
+        assert all(isinstance(answer, TmuxGone) for answer in answers)
+        # tmux may still write to them: nothing else may get their numbers.
+        assert memory_files() == 3
+    finally:
+        os.kill(server, signal.SIGCONT)
+    await until(linked.connected, "it is connected again", 60)
+    await until(closed, "they are given free", 60)
+    assert "kept" in await shown(linked.link.control, pane, "kept")
+
+
+async def test_what_was_lent_to_a_server_that_is_gone_is_given_free(
+    linked: Linked, server: int, home: Path
+) -> None:
+    pane = await printing_pane(linked.link.control, home, "kept")
+    os.kill(server, signal.SIGSTOP)
+    look = asyncio.ensure_future(linked.link.control.snapshot(pane))
+    await asyncio.sleep(0)
+    os.kill(server, signal.SIGKILL)
+    with pytest.raises(TmuxGone):
+        await look
+
+    async def lost() -> bool:
+        return linked.told[-1:] == ["the tmux server is gone"] and memory_files() == 0
+
+    await until(lost, "it is told, and nothing is kept for it", 60)
