@@ -1,11 +1,25 @@
-"""Figures, their budgets, and the table of both. Pure."""
+"""Figures, their budgets, and how both are told: a table, or rows for a program. Pure."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypedDict
 
 # Columns of what was measured, and of each number with its unit.
-_WHAT, _NUMBER = 62, 10
+_WHAT, _NUMBER = 66, 10
+
+# `pass` cannot be a field of a class.
+Row = TypedDict(
+    "Row",
+    {
+        "name": str,
+        "budget": float | None,
+        "figure": float | None,
+        "unit": str,
+        "baseline": float | None,
+        "pass": bool | None,
+    },
+)
 
 
 @dataclass(frozen=True)
@@ -42,6 +56,36 @@ def row(figure: Figure) -> str:
     told = [_number(n, figure.unit) for n in (figure.value, figure.budget, figure.polling)]
     verdict = "" if figure.budget is None else "  OVER" if figure.is_over else "  ok"
     return f"{figure.what:<{_WHAT}}" + "".join(f"{n:>{_NUMBER + 1}}" for n in told) + verdict
+
+
+def entry(benchmark: str, figure: Figure) -> Row:
+    """The same for a program. What is not a finite number is None: JSON has no other."""
+    begins = f"{benchmark}: "
+    return {
+        "name": begins + figure.what.removeprefix(begins),
+        "budget": _finite(figure.budget),
+        "figure": _finite(figure.value),
+        "unit": figure.unit,
+        "baseline": _finite(figure.polling),
+        "pass": None if figure.budget is None else not figure.is_over,
+    }
+
+
+def unmeasured(benchmark: str) -> Row:
+    """What stands for a benchmark whose figures, or the rest of them, could not be taken."""
+    name = f"{benchmark}: could not be measured"
+    return {
+        "name": name,
+        "budget": None,
+        "figure": None,
+        "unit": "",
+        "baseline": None,
+        "pass": False,
+    }
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _number(value: float | None, unit: str) -> str:

@@ -15,7 +15,7 @@ from textual.widgets import DataTable, Static
 
 from orchestrator.client import Json
 from orchestrator.dashboard.numbers import age, cost, count
-from orchestrator.dashboard.wire import Talk
+from orchestrator.dashboard.wire import Broken, Talk
 
 # Seconds between two looks.
 PERIOD = 0.1
@@ -48,9 +48,12 @@ class Polling(App[None]):
         return self.query_one(DataTable)
 
     async def poll(self) -> None:
-        """Ask what is, and draw all of it."""
-        async with Talk.open(self._socket) as talk:
-            view = (await talk.final("status"))["view"]
+        """Ask what is, and draw all of it. Who is not answered asks again at the next time."""
+        try:
+            async with Talk.open(self._socket) as talk:
+                view = (await talk.final("status"))["view"]
+        except Broken:
+            return
         at = self.table.cursor_row
         self.table.clear()
         for agent in view["agents"]:
@@ -58,7 +61,9 @@ class Polling(App[None]):
         self.table.move_cursor(row=at)
 
     def action_move(self, by: int) -> None:
-        """To another row."""
+        """To another row, once there are any."""
+        if not self.table.row_count:
+            return
         at = max(0, min(self.table.row_count - 1, self.table.cursor_row + by))
         self.table.move_cursor(row=at)
         self.query_one("#chosen", Static).update(f"chosen: {self.table.get_row_at(at)[0]}")

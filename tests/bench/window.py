@@ -4,12 +4,18 @@ import fcntl
 import os
 import pty
 import select
+import signal
 import struct
 import subprocess
 import termios
 import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
+
+# Bytes that are told of a program that has ended: a traceback, with its colours, is long.
+_LAST_WORDS = 12_000
+# Seconds in which one that has closed its terminal has ended as well.
+_REAPED = 5.0
 
 
 class Window:
@@ -27,6 +33,8 @@ class Window:
         )
         os.close(near)
         self._tail = b""
+        # The newest of all that was read, whoever waited for it: its last words, should it end.
+        self._last = b""
 
     @property
     def pid(self) -> int:
@@ -81,6 +89,16 @@ class Window:
         if not select.select([self._far], [], [], seconds)[0]:
             return b""
         try:
-            return os.read(self._far, 1 << 16)
+            chunk = os.read(self._far, 1 << 16)
         except OSError as error:
-            raise AssertionError(f"it has ended: {self._tail[-2000:]!r}") from error
+            raise AssertionError(f"it has ended, {self._how()}: {self._last!r}") from error
+        self._last = (self._last + chunk)[-_LAST_WORDS:]
+        return chunk
+
+    def _how(self) -> str:
+        """How the program ended: by itself or by a signal."""
+        try:
+            status = self._process.wait(_REAPED)
+        except subprocess.TimeoutExpired:
+            return "or closed its terminal"
+        return f"exit status {status}" if status >= 0 else f"by {signal.Signals(-status).name}"

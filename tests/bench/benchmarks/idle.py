@@ -1,58 +1,91 @@
-"""What 100 idle agents cost while nobody looks, and what looking at them on a timer would."""
+"""What 10, 100 and 300 idle agents cost while nobody looks, and what asking on a timer would.
 
-import os
-import subprocess
+Five of each team are real Claude CLIs, the others demo agents; each team has a supervisor, a tmux
+server and a HOME of its own. The smallest idles alone, and the two others together with it: that
+takes less time, and makes them dearer rather than cheaper, as a supervisor measures its agents
+among all processes of the machine. The polling way forks `tmux capture-pane` for each pane and half
+second; what one round of it takes is measured with each team.
+"""
+
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from tests.bench.figures import Figure
-from tests.bench.kernel import cpu_seconds, resident_mib, wake_ups
-from tests.bench.teams import all_ready, real_team
-from tests.end_to_end.conftest import Crew
+from tests.bench.kernel import Cost, Team, costs, resident_mib
+from tests.bench.teams import LAUNCH, LOOKS, all_ready, claude_team, polling, team_of
+from tests.claude.api import MessagesApi
 
-AGENTS = 100
-TEAM = f'[[agents]]\nname = "a"\ncli = "shell"\ncount = {AGENTS}\n'
-# Seconds: what follows a launch is over, and what is counted has one audit in it.
-CALM, PERIOD = 5.0, 30.0
-# Seconds between two looks of the polling way at each pane; so many are measured.
-LOOKS, ROUNDS = 0.5, 5
+GROUPS, REAL = ((10,), (100, 300)), 5
+TEAM = """
+[[agents]]
+name = "c"
+cli = "claude"
+count = {real}
+
+[[agents]]
+name = "d"
+count = {rest}
+"""
+# Seconds: what follows a launch is over; what is counted has two audits and a pass over all
+# processes in it.
+CALM, PERIOD = 10.0, 60.0
+
+
+@dataclass(frozen=True)
+class Idle:
+    """A team that idles, and what launching and looking at it has cost."""
+
+    agents: int
+    launch: float
+    polling: float
+    team: Team
 
 
 def measure(home: Path) -> Iterator[Figure]:
-    """The supervisor with its tmux; then `tmux capture-pane` for each pane, with the same tmux."""
-    with real_team(home, TEAM) as crew:
-        begun = time.monotonic()
-        crew.up()
-        launch = time.monotonic() - begun
-        all_ready(crew)
-        view = crew.view()
-        supervisor, tmux = view["supervisor"]["pid"], view["server"]
-        time.sleep(CALM)
-        before, woken = cpu_seconds(supervisor) + cpu_seconds(tmux), wake_ups(supervisor)
-        time.sleep(PERIOD)
-        woken = wake_ups(supervisor) - woken
-        ours = 100 * (cpu_seconds(supervisor) + cpu_seconds(tmux) - before) / PERIOD
-        resident = resident_mib(supervisor)
-        polling = 100 * _look(crew, tmux) / LOOKS
-    what = f"{AGENTS} idle agents"
-    yield Figure(f"crew up, {AGENTS} agents, once", launch, "s")
-    yield Figure(f"{what}: of a core, tmux with it", ours, "%", 0.2, polling)
-    yield Figure(f"{what}: wake-ups a second", woken / PERIOD, "", 1)
-    yield Figure(f"{what}: resident memory of the supervisor", resident, "MiB", 80)
+    """The teams of a group are launched, one by one, and then left alone."""
+    found: list[tuple[Idle, Cost]] = []
+    with ExitStack() as stack:
+        api = stack.enter_context(MessagesApi())
+        for sizes in GROUPS:
+            idle = [_idle(stack, home / str(agents), api, agents) for agents in sizes]
+            time.sleep(CALM)
+            counted = costs([each.team for each in idle], partial(time.sleep, PERIOD))
+            for each, cost in zip(idle, counted, strict=True):
+                yield from _told(each, cost)
+                found.append((each, cost))
+    yield _growth(found)
 
 
-def _look(crew: Crew, tmux: int) -> float:
-    """Look at every pane; the seconds of a core that it takes here, in children and in tmux."""
-    base = ["tmux", "-S", str(crew.state / "tmux.sock")]
-    listing = [*base, "list-panes", "-a", "-F", "#{pane_id}"]
-    panes = subprocess.run(listing, capture_output=True, text=True, check=True).stdout.split()
-    before = _spent() + cpu_seconds(tmux)
-    for pane in panes * ROUNDS:
-        subprocess.run([*base, "capture-pane", "-p", "-t", pane], capture_output=True, check=True)
-    return (_spent() + cpu_seconds(tmux) - before) / ROUNDS
+def _idle(stack: ExitStack, home: Path, api: MessagesApi, agents: int) -> Idle:
+    home.mkdir()
+    text = TEAM.format(real=REAL, rest=agents - REAL)
+    crew = stack.enter_context(claude_team(home, text, api))
+    begun = time.monotonic()
+    crew.run("up", "--trust", "--timeout", f"{LAUNCH:.0f}", timeout=LAUNCH)
+    launch = time.monotonic() - begun
+    all_ready(crew)
+    team = team_of(crew)
+    return Idle(agents, launch, polling(crew, team.tmux), team)
 
 
-def _spent() -> float:
-    times = os.times()
-    return times.user + times.system + times.children_user + times.children_system
+def _told(idle: Idle, cost: Cost) -> Iterator[Figure]:
+    what = f"{idle.agents} idle agents"
+    ours, theirs = 100 * (cost.cpu + cost.server) / PERIOD, 100 * idle.polling
+    forks = idle.agents * PERIOD / LOOKS
+    yield Figure(f"{what}: crew up, once", idle.launch, "s")
+    yield Figure(f"{what}: forks in {PERIOD:.0f} s", cost.forks, "", 0, forks)
+    yield Figure(f"{what}: wake-ups a second", cost.woken / PERIOD, "", 1)
+    yield Figure(f"{what}: of a core, tmux with it", ours, "%", 0.2, theirs)
+    yield Figure(f"{what}: of what polling takes", 100 * ours / theirs, "%", 10, 100)
+    yield Figure(f"{what}: resident memory", resident_mib(idle.team.supervisor), "MiB", 80)
+
+
+def _growth(found: Sequence[tuple[Idle, Cost]]) -> Figure:
+    (few, low), (many, high) = found[0], found[-1]
+    grown = (high.cpu + high.server) / (low.cpu + low.server)
+    what = f"idle cost grows from {few.agents} to {many.agents} agents"
+    return Figure(what, grown, "times", 1.5, many.polling / few.polling)

@@ -11,41 +11,85 @@ from pathlib import Path
 from orchestrator.client import Json
 from tests.bench.figures import Figure, percentile
 from tests.bench.subscriber import Subscriber
-from tests.bench.teams import all_ready, real_team
+from tests.bench.teams import LAUNCH, all_ready, real_team
 from tests.end_to_end import faults
 from tests.end_to_end.conftest import Crew
 
-AGENTS = 10
+AGENTS, MANY = 10, 50
 ROUNDS, TURNS = 3, 100
-TEAM = f'[[agents]]\nname = "a"\ncount = {AGENTS}\nrestart = {{ when = "never" }}\n'
+TEAM = '[[agents]]\nname = "a"\ncount = {count}\n'
+# One that is killed is not to come back while the others are.
+MORTAL = TEAM + 'restart = {{ when = "never" }}\n'
+# Seconds in which a lost team is back, or will not be.
+BACK = 60.0
 
 
 def measure(home: Path) -> Iterator[Figure]:
-    """One team, launched, spoken of, abandoned by its supervisor, and killed, some times over."""
-    with real_team(home, TEAM) as crew:
-        launches, returns, deaths, hooks = [], [], [], []
+    """One team, launched, spoken of, abandoned by its supervisor, restored, and killed, some times
+    over; then a larger one, launched, and one that is lost with its tmux."""
+    with real_team(home, MORTAL.format(count=AGENTS)) as crew:
+        # Python is compiled, and what is read of the disk is in memory, as it mostly is.
+        _launch(crew)
+        crew("down")
+        launches, waits, returns, restored, deaths, hooks = [], [], [], [], [], []
         for _ in range(ROUNDS):
-            launches.append(_launch(crew))
+            launched, ready = _launch(crew)
+            launches.append(launched)
+            waits.append(ready)
             hooks += _hooks(crew)
             returns.append(_return(crew))
+            crew("down")
+            restored.append(_restore(crew))
             deaths += _deaths(crew)
             crew("down")
-    yield Figure(f"crew up, {AGENTS} agents, p50 of {ROUNDS}", statistics.median(launches), "s", 1)
+    yield _middle(f"crew up, {AGENTS} agents", launches, 1)
+    yield _middle(f"crew up, {AGENTS} agents, until all are ready", waits)
     yield Figure(f"hook to subscriber, p50 of {len(hooks)}", percentile(hooks, 50), "ms", 10)
     yield Figure(f"hook to subscriber, p99 of {len(hooks)}", percentile(hooks, 99), "ms", 50)
-    back = statistics.median(returns)
-    yield Figure(f"supervisor killed to all adopted, p50 of {ROUNDS}", back, "s", 1)
+    yield _middle("supervisor killed to all adopted", returns, 1)
+    yield _middle(f"crew restore to all {AGENTS} back", restored)
     yield Figure(f"death to subscriber, p50 of {len(deaths)}", percentile(deaths, 50), "ms")
     yield Figure(f"death to subscriber, p99 of {len(deaths)}", percentile(deaths, 99), "ms", 20)
+    yield _many(home / "many")
+    yield _lost(home / "lost")
 
 
-def _launch(crew: Crew) -> float:
-    """Seconds until the prompt is back; the team is ready afterwards."""
+def _middle(what: str, values: list[float], budget: float | None = None) -> Figure:
+    return Figure(f"{what}, p50 of {len(values)}", statistics.median(values), "s", budget)
+
+
+def _lost(home: Path) -> Figure:
+    """Seconds from the end of the tmux server, with all agents, until all are ready again."""
+    home.mkdir()
+    with real_team(home, TEAM.format(count=AGENTS)) as crew:
+        _launch(crew)
+        lost = []
+        for _ in range(ROUNDS):
+            view = crew.view()
+            killed = time.monotonic()
+            os.kill(view["server"], signal.SIGKILL)
+            _all_back(crew, view)
+            lost.append(time.monotonic() - killed)
+    return _middle(f"tmux killed to all {AGENTS} back", lost)
+
+
+def _many(home: Path) -> Figure:
+    home.mkdir()
+    with real_team(home, TEAM.format(count=MANY)) as crew:
+        launches = []
+        for _ in range(ROUNDS):
+            launches.append(_launch(crew)[0])
+            crew("down", timeout=LAUNCH)
+    return _middle(f"crew up, {MANY} agents", launches, 3)
+
+
+def _launch(crew: Crew) -> tuple[float, float]:
+    """Seconds until the prompt is back, and until everybody is ready."""
     begun = time.monotonic()
     crew.up()
     taken = time.monotonic() - begun
     all_ready(crew)
-    return taken
+    return taken, time.monotonic() - begun
 
 
 def _hooks(crew: Crew) -> list[float]:
@@ -76,6 +120,26 @@ def _return(crew: Crew) -> float:
     taken = time.monotonic() - killed
     assert {agent["name"]: agent["pid"] for agent in view["agents"]} == agents
     return taken
+
+
+def _restore(crew: Crew) -> float:
+    """Seconds from the order on, of a team that is down, until all are ready again."""
+    view = crew.view()
+    begun = time.monotonic()
+    crew("restore")
+    _all_back(crew, view)
+    return time.monotonic() - begun
+
+
+def _all_back(crew: Crew, before: Json) -> None:
+    """Wait until each agent of that view is ready, in another run."""
+    runs = {agent["name"]: agent["run"] for agent in before["agents"]}
+
+    def back(view: Json) -> bool:
+        agents = view["agents"]
+        return all(a["status"] == "ready" and a["run"] > runs[a["name"]] for a in agents)
+
+    crew.wait(back, "all are back", BACK)
 
 
 def _deaths(crew: Crew) -> list[float]:

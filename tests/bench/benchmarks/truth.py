@@ -77,7 +77,5 @@ def _figures(v: Verdict, broken: int) -> Iterator[Figure]:
     yield Figure("truth: ready shown in a turn", len(v.false_ready), "", 0)
     yield Figure("truth: statuses without evidence of their own", len(v.unproved), "", 0)
     yield Figure("truth: of the time, not right", 100 - v.share, "%", 100 - SHARE)
-    yield Figure(
-        f"truth: until it is shown, p50 of {len(v.late)}", percentile(late, 50), "ms", LATE
-    )
+    yield Figure("truth: until it is shown, p50", percentile(late, 50), "ms", LATE)
     yield Figure("truth: until it is shown, at most", max(late), "ms")
