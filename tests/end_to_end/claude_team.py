@@ -128,4 +128,4 @@ def _idle(status: Path) -> bool:
 def claude(claude_cli: None, crew: "Crew", api: MessagesApi) -> Iterator[Claude]:
     """A crew of real CLIs in an empty HOME; every process of it ends with the test."""
     yield Claude(crew, api)
-    crew.kill_all()
+    crew.end()

@@ -19,6 +19,7 @@ from orchestrator.errors import CrewError
 from orchestrator.locations import SessionPaths
 from tests.claude.fixtures import api as api
 from tests.claude.fixtures import claude_cli as claude_cli
+from tests.end_to_end import audited
 from tests.end_to_end.claude_team import claude as claude
 from tests.support import alive, wait_until
 
@@ -42,6 +43,9 @@ class Crew:
         self.home = home
         self.cwd = cwd
         self.session = "demo"
+        # Supervisors cannot notice all that happens; and by session, what they had not at the end.
+        self.blind = False
+        self.unnoticed: dict[str, str | None] = {}
         self.env: dict[str, str] = {
             "HOME": str(home),
             "PATH": os.environ["PATH"],
@@ -191,6 +195,19 @@ class Crew:
             wait_until(partial(_all_dead, pids), "killed")
         return killed
 
+    def end(self) -> None:
+        """Take down what is not as its supervisor thinks, then end every process."""
+        try:
+            for paths in [] if self.blind else audited.sessions(self.home):
+                found = audited.difference(paths, self.env)
+                self.unnoticed[paths.name] = self.unnoticed.get(paths.name) or found
+        finally:
+            self.kill_all()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "misses(why): the supervisor cannot notice all that happens")
+
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     """A whole crew takes its time where others use the machine as well."""
@@ -203,10 +220,25 @@ def _all_dead(pids: list[int]) -> bool:
 
 
 @pytest.fixture
-def crew(home: Path) -> Iterator[Crew]:
-    """A crew in an empty HOME and an empty project; every process of it ends with the test."""
+def crew(
+    home: Path, request: pytest.FixtureRequest, count: Callable[[str, int, int], int]
+) -> Iterator[Crew]:
+    """A crew in an empty HOME and an empty project; every process of it ends with the test.
+
+    Nothing has happened meanwhile that its supervisors have not noticed by themselves, except
+    where a test says with `misses` that it makes them blind.
+    """
     project = home / "project"
     project.mkdir()
     made = Crew(home, project)
-    yield made
-    made.kill_all()
+    made.blind = request.node.get_closest_marker("misses") is not None
+    try:
+        yield made
+    finally:
+        made.end()
+    sessions = [] if made.blind else audited.sessions(home)
+    missed = {s.name: audited.missed(s) for s in sessions}
+    clean = sum(not n for n in missed.values())
+    count("sessions of which nothing was missed", clean, clean)
+    assert not any(made.unnoticed.values()), f"not as the supervisor thinks: {made.unnoticed}"
+    assert not any(missed.values()), f"found by the audit, and by nothing else: {missed}"
