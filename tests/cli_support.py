@@ -62,7 +62,7 @@ def crew_process(*arguments: str, cwd: Path, **more: str) -> Ran:
         cwd=cwd,
         env=environment(**more),
         capture_output=True,
-        timeout=30,
+        timeout=60,
         check=False,
         stdin=subprocess.DEVNULL,
     )

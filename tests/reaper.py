@@ -19,7 +19,7 @@ import psutil
 
 PR_SET_CHILD_SUBREAPER = 36  # <linux/prctl.h>
 # Seconds that a process may take to end after the command did.
-GRACE = 5.0
+GRACE = 30.0
 _STEP = 0.02
 
 

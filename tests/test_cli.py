@@ -212,7 +212,7 @@ def test_ctrl_c_is_quiet(fake: FakeSupervisor, cwd: Path) -> None:
     )
     wait_until(lambda: fake.asked("events"), "it follows")
     following.send_signal(signal.SIGINT)
-    out, err = following.communicate(timeout=30)
+    out, err = following.communicate(timeout=60)
     assert following.returncode == 130
     assert err.decode().strip() == ""
     assert b"Traceback" not in out
@@ -230,7 +230,7 @@ def test_a_reader_that_leaves_is_no_error(fake: FakeSupervisor, cwd: Path) -> No
     writer.stdout.close()
     err = writer.stderr.read()
     writer.stderr.close()
-    writer.wait(timeout=30)
+    writer.wait(timeout=60)
     assert err == b""
 
 

@@ -47,7 +47,7 @@ class Tmux:
             ["tmux", "-S", str(self.socket), *arguments],
             capture_output=True,
             check=True,
-            timeout=10,
+            timeout=60,
             text=True,
         )
         return done.stdout.strip()
@@ -111,7 +111,10 @@ def test_tmux_is_told_whether_it_is_in_another_one(
         assert "crew:" not in terminal.shown
 
 
-def test_a_tmux_around_us_is_one_that_takes_our_prefix(home: Path) -> None:
+def test_a_tmux_around_us_is_one_that_takes_our_prefix(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.verbs.attach.OUTER", 60.0)
     assert not is_nested({"TERM": "xterm-256color"})
     # Through ssh.
     assert is_nested({"TERM": "tmux-256color"})

@@ -11,7 +11,7 @@ from orchestrator.core.state import Status
 from orchestrator.core.views import GLYPHS
 from orchestrator.locations import session_paths
 from orchestrator.verbs import render
-from tests.cli_support import crew, crew_process, environment
+from tests.cli_support import CREW, crew, environment
 from tests.fake_supervisor import FakeSupervisor, agent, ask
 
 
@@ -33,16 +33,34 @@ def fake(cwd: Path) -> Iterator[FakeSupervisor]:
 # -- completion ------------------------------------------------------------------------------------
 
 
-def complete(cwd: Path, line: str, shell: str = "bash") -> list[str]:
+# With time for a supervisor to answer on a busy machine.
+PATIENT = """
+import sys
+from orchestrator.cli import main
+from orchestrator.verbs import options
+options.COMPLETION = 20.0
+sys.exit(main())
+"""
+
+
+def complete(cwd: Path, line: str, *program: str) -> list[str]:
     """What a shell is told for `line`, the last word of which is to be completed."""
-    ran = crew_process(
+    done = subprocess.run(
+        program or [sys.executable, "-c", PATIENT],
         cwd=cwd,
-        _CREW_COMPLETE=f"{shell}_complete",
-        COMP_WORDS=line,
-        COMP_CWORD=str(len(line.split()) - (not line.endswith(" "))),
+        env=environment(
+            _CREW_COMPLETE="bash_complete",
+            COMP_WORDS=line,
+            COMP_CWORD=str(len(line.split()) - (not line.endswith(" "))),
+        ),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
-    assert ran.err == ""
-    return [answer.partition(",")[2] for answer in ran.out.splitlines() if answer]
+    assert done.stderr == ""
+    return [answer.partition(",")[2] for answer in done.stdout.splitlines() if answer]
 
 
 def test_completion_knows_verbs_agents_choices_and_sessions(
@@ -66,7 +84,7 @@ def test_completion_is_silent_and_quick_with_a_supervisor_that_hangs(
     fake: FakeSupervisor, cwd: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake.serve = lambda *_: True  # reads, and never answers
-    assert complete(cwd, "crew logs ") == []
+    assert complete(cwd, "crew logs ", *CREW) == []
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
@@ -97,7 +115,7 @@ def imported(cwd: Path, *arguments: str) -> set[str]:
         cwd=cwd,
         capture_output=True,
         check=True,
-        timeout=30,
+        timeout=60,
     )
     status, *modules = done.stderr.decode().split()
     assert status == "0"

@@ -46,7 +46,7 @@ def typed(*argv: str | Path, path: str = "/usr/bin:/bin", **more: str) -> Ran:
         executable=shutil.which(str(argv[0]), path=path),
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         check=False,
         stdin=subprocess.DEVNULL,
     )

@@ -24,7 +24,7 @@ from tests.sinks.answers import asked, cache_in
 
 
 @pytest.fixture
-def cwd(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def cwd(home: Path, noon: float, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(cli, "commands", {**cli.commands, "report": verb.report})
     directory = home / "work"
     directory.mkdir()

@@ -21,7 +21,7 @@ LONG = "reads a very long file and thinks about it for a while " * 5
 
 
 @pytest.fixture
-def cwd(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def cwd(home: Path, noon: float, monkeypatch: pytest.MonkeyPatch) -> Path:
     directory = home / "work"
     directory.mkdir()
     monkeypatch.chdir(directory)

@@ -287,9 +287,10 @@ def test_waiting_has_a_bound(fake: FakeSupervisor, flags: list[str]) -> None:
         late = "worker is starting"
     else:
         late = "boss is starting"
-    ran = crew("up", *flags, "--timeout", "0.3")
+    # Long enough for what was told before to be heard on a busy machine.
+    ran = crew("up", *flags, "--timeout", "1.5")
     assert ran.status == 1
-    assert ran.err == f"crew: not everybody is up after 0.3 s: {late}\n"
+    assert ran.err == f"crew: not everybody is up after 1.5 s: {late}\n"
 
 
 def test_who_is_not_wanted_is_not_waited_for(fake: FakeSupervisor) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,9 +25,11 @@ class Conversation:
     def __init__(self, fake: FakeSupervisor, path: Path) -> None:
         self.fake = fake
         self.path = path
-        self.at = datetime.now(UTC).timestamp() + 1
+        self.at = time.time() + 1  # the clock stands still: the message is sent before this
         self.then: list[Callable[[], None]] = []
         self.state: dict[str, Any] = {"since": BEFORE, "transcript": str(path), "dialect": "claude"}
+        # Whether nothing more is waited for than what `then` has told.
+        self.settles = False
         self._delivered = False
         # The stream of the turn: one that the client has left may go on for a moment.
         self._followed = ""
@@ -55,6 +58,12 @@ class Conversation:
                     break
                 self.then.pop(0)()
             yield next(stream)
+        if self.settles and self._followed == request["id"]:
+            # Behind all that was told, however late that is read.
+            self.settles = False
+            turns.SETTLED = 0.1
+            self.at += 0.01
+            self.tell()
         yield from stream
 
     def _told(self) -> bool:
@@ -94,9 +103,9 @@ class Conversation:
 
 
 @pytest.fixture
-def fake(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeSupervisor]:
+def fake(home: Path, noon: float, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeSupervisor]:
     monkeypatch.chdir(home)
-    monkeypatch.setattr(turns, "SETTLED", 0.1)
+    monkeypatch.setattr(turns, "SETTLED", 600.0)
     monkeypatch.setattr(turns, "QUIET", 600.0)
     with FakeSupervisor(session_paths("demo")) as fake:
         yield fake
@@ -152,9 +161,13 @@ def test_a_prompt_that_is_told_before_its_turn(boss: Conversation) -> None:
 
 def test_a_turn_of_which_the_transcript_alone_tells(boss: Conversation) -> None:
     """No hook and no status file: the status never moves."""
-    boss.then = [both(boss.prompt, boss.tell), both(lambda: boss.says("by itself"), boss.tell)]
-    boss.then[-1] = both(lambda: boss.says("by itself"), boss.tell, boss.over)
-    assert wait().out == "by itself\n"
+    boss.settles = True
+    boss.then = [
+        both(boss.prompt, boss.tell),
+        both(lambda: boss.says("by itself"), boss.tell, boss.over),
+    ]
+    ran = wait()
+    assert (ran.status, ran.out) == (0, "by itself\n")
 
 
 def test_nothing_is_ever_heard(boss: Conversation, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,6 +180,7 @@ def test_nothing_is_ever_heard(boss: Conversation, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_prompt_that_is_not_in_the_transcript(boss: Conversation) -> None:
+    boss.settles = True
     boss.then = [boss.tell]
     assert "nothing of its turn is in" in wait().err
 
@@ -277,6 +291,7 @@ def test_a_status_that_was_taken_for_an_interruption(
 @pytest.mark.parametrize("begun", [True, False])
 def test_an_interruption_that_no_line_tells_of(boss: Conversation, begun: bool) -> None:
     first = boss.prompt if begun else lambda: None
+    boss.settles = True
     boss.then = [
         both(first, lambda: boss.status("working")),
         lambda: boss.status("ready", flags=["interrupted"], detail="interrupted"),
@@ -286,6 +301,7 @@ def test_an_interruption_that_no_line_tells_of(boss: Conversation, begun: bool) 
 
 def test_an_old_interruption_is_not_ours(boss: Conversation) -> None:
     boss.state["flags"] = ["interrupted"]
+    boss.settles = True
     boss.then = [boss.tell]
     assert "nothing of its turn is in" in wait().err
 
@@ -356,6 +372,7 @@ def test_an_exit_status_that_is_told_later_is_waited_for(
 
 
 def test_an_exit_status_that_is_never_told_is_not_waited_for_long(boss: Conversation) -> None:
+    boss.settles = True
     boss.then = [
         both(boss.prompt, lambda: boss.status("working")),
         lambda: boss.status("exited", detail="ended; exit status awaited"),
@@ -391,7 +408,12 @@ def test_what_it_asks_is_said_once_and_when_it_is_known(
 
 def test_what_never_becomes_clear_is_said_as_it_is(boss: Conversation) -> None:
     vague = {**ask("dialog\nopen"), "tool": None, "kind": "dialog"}
-    boss.then = [both(boss.prompt, lambda: boss.status("blocked", ask=vague))]
+
+    def asks() -> None:
+        turns.SETTLED = 0.5
+        boss.status("blocked", ask=vague)
+
+    boss.then = [both(boss.prompt, asks)]
     ran = crew("send", "boss", "hi", "--wait", "--timeout", "2")
     first, second = ran.err.splitlines()
     assert first == "boss asks dialog: dialog open; answer with `crew answer boss CHOICE`"

@@ -20,7 +20,7 @@ from tests.fake_supervisor import FakeSupervisor, agent, ask
 
 
 @pytest.fixture
-def cwd(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def cwd(home: Path, noon: float, monkeypatch: pytest.MonkeyPatch) -> Path:
     directory = home / "work"
     directory.mkdir()
     monkeypatch.chdir(directory)

@@ -242,7 +242,7 @@ def test_without_watches(machine: Path, limit: str) -> None:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         check=False,
     )
     if not done.stdout:
@@ -265,7 +265,7 @@ def test_another_package_of_the_name(machine: Path) -> None:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         check=False,
     )
     assert done.returncode == 1

@@ -65,21 +65,21 @@ def left(crew: Crew) -> list[Path]:
 def test_it_ends_what_it_started(crew: Crew, number: int, status: int, script: str) -> None:
     process = doctor(crew, script)
     process.send_signal(number)
-    _, said = process.communicate(timeout=40)
+    _, said = process.communicate(timeout=90)
     assert (process.returncode, said.strip()) == (status, "")
-    wait_until(lambda: not crew.processes(), "all has ended", 15)
+    wait_until(lambda: not crew.processes(), "all has ended")
     assert left(crew) == []
 
 
 def test_the_next_one_ends_what_a_killed_one_left(crew: Crew) -> None:
     process = doctor(crew, SILENT)
     process.kill()
-    process.communicate(timeout=15)
+    process.communicate(timeout=60)
     assert crew.processes() != []
     assert left(crew) != []
     done = crew("doctor", "shell", check=False)
     assert done.returncode == 0, done.stdout
-    wait_until(lambda: not crew.processes(), "all has ended", 15)
+    wait_until(lambda: not crew.processes(), "all has ended")
     assert left(crew) == []
 
 
@@ -101,7 +101,7 @@ def test_the_hooks_of_claude_arrive_and_nothing_is_asked(claude: Claude) -> None
     assert claude.api.requests == ()
     assert traces(claude.home) == []
     assert list(claude.root.iterdir()) == []
-    wait_until(lambda: not claude.crew.processes(), "all has ended", 15)
+    wait_until(lambda: not claude.crew.processes(), "all has ended")
 
     prepare(claude.home, claude.root, trusted=False)
     done = claude.crew("doctor", "claude", timeout=60)

@@ -429,6 +429,7 @@ def test_a_defence_that_is_taken_out_is_missed(mutation: Mutation, tmp_path: Pat
     assert text.count(mutation.old) == 1, "the line that is changed is there, once"
     file.write_text(text.replace(mutation.old, mutation.new))
     options = ["-q", "-x", "-p", "no:cacheprovider", "-p", "no:randomly"]
+    options += ["--hypothesis-profile", "unshrunk"]
     run = subprocess.run(
         [sys.executable, "-m", "pytest", *options, mutation.tests, "-k", mutation.name],
         cwd=tmp_path,

@@ -183,7 +183,7 @@ class Claude:
             cwd=self.root,
             capture_output=True,
             text=True,
-            timeout=50,
+            timeout=100,
             check=False,
         )
         stream, pieces = begin(self.spec.dialect), []

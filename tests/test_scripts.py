@@ -122,7 +122,7 @@ def test_a_set_up_that_was_killed_is_repaired(checkout: Path, env: dict[str, str
         start_new_session=True,
     )
     try:
-        wait_until((checkout / ".venv/.crewmux-building").exists, "pip runs", 40)
+        wait_until((checkout / ".venv/.crewmux-building").exists, "pip runs", 120)
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
@@ -276,8 +276,10 @@ def test_no_python_is_one_sentence(bare: Path, tmp_path: Path) -> None:
 # -- bin/test and .ci/run ------------------------------------------------------------------------
 
 
-def reaped(script: str) -> subprocess.CompletedProcess[str]:
-    code = "import sys; from tests import reaper; sys.exit(reaper.run(sys.argv[1:], grace=0.3))"
+def reaped(script: str, grace: float = 0.3) -> subprocess.CompletedProcess[str]:
+    code = (
+        f"import sys; from tests import reaper; sys.exit(reaper.run(sys.argv[1:], grace={grace}))"
+    )
     argv = [sys.executable, "-c", code, "sh", "-c", script]
     return run(*argv, env=os.environ, cwd=ROOT)
 
@@ -285,7 +287,9 @@ def reaped(script: str) -> subprocess.CompletedProcess[str]:
 def test_a_process_left_behind_fails_the_run_and_is_ended(tmp_path: Path) -> None:
     # A daemon in all its ways: two forks, a session of its own, an empty environment.
     daemon = "env -i setsid sh -c 'sleep 600 & echo $! >pid; exec sleep 601' >/dev/null 2>&1 &"
-    done = reaped(f"cd '{tmp_path}' && {daemon} while ! [ -s '{tmp_path}/pid' ]; do :; done")
+    # Each is named by what it runs: it must have come to run it.
+    runs = '[ -s pid ] && [ "$(cat /proc/$(cat pid)/comm)" = sleep ]'
+    done = reaped(f"cd '{tmp_path}'; {daemon} until {runs}; do sleep 0.01; done")
     assert done.returncode == 1
     pid = int((tmp_path / "pid").read_text())
     assert "left running, and ended now: 2" in done.stderr
@@ -295,7 +299,7 @@ def test_a_process_left_behind_fails_the_run_and_is_ended(tmp_path: Path) -> Non
 
 def test_a_run_that_leaves_nothing_keeps_its_exit_status() -> None:
     for script, status in (("exit 0", 0), ("exit 5", 5), ("kill -9 $$", 137)):
-        done = reaped(f"(sleep 0.1 &) ; {script}")
+        done = reaped(f"(sleep 0.1 &) ; {script}", grace=30)
         assert (done.returncode, done.stderr) == (status, "")
 
 

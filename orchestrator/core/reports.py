@@ -333,12 +333,14 @@ def _trust(step: Step, name: str) -> None:
 
 
 def _late_end(step: Step, event: AnyEvent, agent: Agent, reading: Reading) -> None:
-    """The Stop hook of a turn whose end the status file told first: it was no interrupt."""
+    """The Stop hook of a turn whose end the status file told first: it was no interrupt, and has
+    last words."""
+    just = event.mono >= agent.evidence.mono - ASKED_BEFORE
     if (
         event.source == "hook"
         and reading.status is Status.READY
         and agent.status is Status.READY
-        and Flag.INTERRUPTED in agent.flags
+        and (Flag.INTERRUPTED in agent.flags or (just and agent.evidence.source == "status"))
         and event.mono >= agent.worked
     ):
         step.put(replace(agent, flags=reading.flags, detail=one_line(reading.detail or "")))

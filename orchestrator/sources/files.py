@@ -42,7 +42,7 @@ EDITED: Mapping[EditKind, float] = {"team": 0.1, "input": 0.5}
 # Between two looks at a directory that cannot be watched, or written.
 SLOW = 0.5
 # How late a notification may come before what a full look found counts as not told.
-LATE = 0.5
+LATE = 2.0
 # A worker that failed is tried again after this.
 AGAIN = 1.0
 # Descriptors that must be left for reading: where there is none, all looks as if it were gone.

@@ -14,8 +14,9 @@ from typing import Any
 from orchestrator.errors import CrewError
 from orchestrator.locations import NAME, SessionPaths, session_paths, state_root
 
-# Seconds for each word with the supervisor: it may be busy, or stopped.
-PATIENCE = 0.05
+# Seconds for each word with the supervisor. It answers in a millisecond or two; on a busy machine
+# it waits for its turn, and what it has not heard by our end does not count. It may be stopped.
+PATIENCE = 0.5
 
 
 class Telling:

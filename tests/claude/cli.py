@@ -19,7 +19,7 @@ def available() -> str | None:
     """None if the pinned CLI can be run, else why not."""
     try:
         said = subprocess.run(
-            [CLAUDE, "--version"], capture_output=True, text=True, timeout=20, check=True
+            [CLAUDE, "--version"], capture_output=True, text=True, timeout=60, check=True
         ).stdout
     except OSError:
         return f"the Claude CLI is not in {PREFIX}: bin/test installs it (it needs npm)"

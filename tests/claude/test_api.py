@@ -34,7 +34,7 @@ def ask(claude_cli: None, api: MessagesApi, home: Path) -> Ask:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=60,
             check=False,
         )
         result: dict[str, Any] = json.loads(done.stdout or "{}")
@@ -171,7 +171,7 @@ def test_a_killed_cli_lets_its_answer_go(claude_cli: None, api: MessagesApi, hom
 @pytest.fixture
 def post(api: MessagesApi) -> Iterator[Callable[..., tuple[int, str, str | None]]]:
     address = urlsplit(api.url)
-    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=10)
+    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=30)
 
     def post(*texts: str, role: str = "user", **more: object) -> tuple[int, str, str | None]:
         content = [{"type": "text", "text": text} for text in texts]

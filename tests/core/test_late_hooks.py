@@ -106,6 +106,19 @@ def test_each_further_late_hook_does_not_make_it_longer() -> None:
     assert play.status("a") == "ready"
 
 
+def test_a_whole_turn_that_is_read_behind_its_end_has_its_last_words() -> None:
+    """As after a supervisor that hung: files are read in any order."""
+    play = ready()
+    begun = play.now
+    filed(play, "idle", at=begun + 2.0)
+    play.hook("a", "UserPromptSubmit", text="do it", at=begun + 0.5)
+    play.hook("a", "Stop", text="did it", at=begun + 1.9)
+    agent = play.world.agents["a"]
+    assert (agent.status, agent.detail, agent.flags) == (Status.READY, "did it", frozenset())
+    play.hook("a", "Stop", text="long before", at=begun - 10)
+    assert play.world.agents["a"].detail == "did it"
+
+
 def test_a_status_file_that_is_not_kept_up_is_not_believed() -> None:
     """It has missed the turn before: it would end each turn."""
     play = ready()

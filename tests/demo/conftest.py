@@ -191,7 +191,8 @@ class Demo:
     def transcript(self) -> list[Record]:
         if not list(self.config.glob(f"projects/*/{self.conversation}.jsonl")):
             return []
-        return [json.loads(line) for line in self.transcript_file.read_text().splitlines()]
+        whole = self.transcript_file.read_text().rpartition("\n")[0]
+        return [json.loads(line) for line in whole.splitlines()]
 
     def said(self) -> list[str]:
         """The agent's own words in its transcript."""

@@ -68,13 +68,13 @@ def test_hooks_are_read_as_those_of_the_agent_cli_that_it_is_modelled_on(demo: D
 
 
 def test_files_are_private_whatever_the_umask_and_the_status_file_goes(demo: Demo) -> None:
-    os.umask(0)
+    before = os.umask(0)
     try:
         demo.start()
         demo.send("[[say: hello]]")
         demo.sees("Worked for")
     finally:
-        os.umask(0o022)
+        os.umask(before)
     status = demo.wait_status("idle")
     stat = Path(f"/proc/{demo.pid}/stat").read_text()
     assert status["procStart"] == stat.rpartition(")")[2].split()[19]

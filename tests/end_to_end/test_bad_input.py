@@ -160,7 +160,7 @@ def test_two_projects_of_one_name(crew: Crew) -> None:
     assert "-s" in done.stderr
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_a_full_disk(crew: Crew) -> None:
     """Nothing is accepted, it is said, agents run on, and it goes on by itself afterwards."""
     crew.blueprint(GOOD)
@@ -175,7 +175,7 @@ def test_a_full_disk(crew: Crew) -> None:
         cwd=crew.cwd,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=200,
         check=False,
     )
     assert run.returncode == 0, run.stdout + run.stderr

@@ -443,8 +443,7 @@ def test_a_real_cli_loses_its_files(claude: Claude) -> None:
         crew.run("answer", "a", "1")
         api.wait_held("three")
         crew.wait(is_now(a="working"), "it works on")
-        (path,) = claude.home.rglob(f"{claude.conversation('a')}.jsonl")
-        cut(path, "rotated")
+        cut(Path(crew.agent("a")["transcript"]), "rotated")
         api.release("three")
         crew.wait(is_now(a="ready"), "it is ready")
         # The CLI writes to a file that is there, and makes none.

@@ -1,5 +1,6 @@
 """A hook that is written after the end of its turn: here by hand, once it is over."""
 
+import threading
 from functools import partial
 
 from orchestrator.locations import PACKAGE
@@ -33,8 +34,12 @@ def test_a_prompt_whose_hook_comes_after_the_interrupt(crew: Crew) -> None:
     assert said == "a was interrupted: it had not begun to answer: the prompt was taken back\n"
     crew.wait_status(a="ready")
     payload = faults.payload(faults.HEARD, prompt="[[sleep 600]]")
-    faults.run_hook(faults.hook_environment(crew, "a"), faults.HEARD, payload)
+    hook = (faults.hook_environment(crew, "a"), faults.HEARD, payload)
+    # It seems to work for two seconds: who looks is there before they begin.
+    late = threading.Thread(target=faults.run_hook, args=hook)
+    late.start()
     crew.wait_status(a="working")
+    late.join()
     crew.run("send", "a", "[[say: next]]")
     crew.wait(lambda v: not v["messages"] and v["agents"][0]["detail"] == "next", "it goes on")
     assert faults.prompts(crew, "a") == ["[[sleep 600]]", "[[say: next]]"]

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import shutil
 import signal
 import sqlite3
 import subprocess
@@ -242,21 +241,7 @@ def test_messages_survive_everything(crew: Crew) -> None:
     faults.hooked(crew, "a", "continue")
     crew.run("interrupt", "a")
     crew.wait(lambda v: not v["messages"], "it was delivered")
-    prompts = _prompts(crew, "a")
-    assert prompts.count("[[say: the queued one]]") == 1
-
-
-def _prompts(crew: Crew, agent: str) -> list[str]:
-    """The prompts that an agent's conversation has, from its transcript."""
-    conversation = crew.agent(agent)["conversation"]
-    (path,) = crew.state.rglob(f"{conversation}.jsonl")
-    found = []
-    for line in path.read_text().splitlines():
-        entry = json.loads(line)
-        content = entry.get("message", {}).get("content")
-        if entry["type"] == "user" and isinstance(content, str):
-            found.append(content)
-    return found
+    assert faults.prompts(crew, "a").count("[[say: the queued one]]") == 1
 
 
 def test_a_pane_closed_by_hand_is_taken_as_a_wish(crew: Crew) -> None:
@@ -299,20 +284,6 @@ def test_a_damaged_database_is_set_aside_and_the_agents_run_on(crew: Crew) -> No
     assert list(crew.state.glob("crew.db.damaged-*"))
     crew.run("send", "a", "[[say: all well]]")
     crew.wait(lambda v: not v["messages"], "delivered")
-
-
-def test_a_hook_script_that_is_gone_harms_nobody(crew: Crew) -> None:
-    """Status then comes from the status file, and receipts from the transcript."""
-    crew.blueprint(THREE)
-    crew.up("--wait")
-    settings = crew.state / "settings"
-    for path in settings.glob("*.json"):
-        data = json.loads(path.read_text())
-        text = json.dumps(data).replace("crew-hook", "no-such-hook")
-        path.write_text(text)
-    crew.run("restart", "a")
-    crew.wait_status(a="ready")
-    shutil.rmtree(settings)
 
 
 def test_deaths_are_seen_at_once(crew: Crew) -> None:

