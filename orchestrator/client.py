@@ -34,7 +34,7 @@ QUESTIONS = frozenset({"ping", "status", "why", "attach"})
 # A supervisor that breaks this often in a row, without a word between, will not do better.
 BREAKS = 3
 _PAUSE = 0.02
-_HELD = 0.5
+_HELD, _HELD_MAX = 0.5, 4.0
 _CHUNK = 65536
 
 
@@ -65,7 +65,7 @@ def _try(path: str) -> socket.socket | None:
 def _dial(paths: SessionPaths, start: bool, environ: Mapping[str, str]) -> socket.socket:
     """Connect; start the supervisor if nothing listens and `start` is set."""
     end = time.monotonic() + START
-    held = 0.0
+    held, patience = 0.0, _HELD
     killed = 0
     while (dialled := _try(str(paths.socket))) is None:
         if not start:
@@ -95,7 +95,9 @@ def _dial(paths: SessionPaths, start: bool, environ: Mapping[str, str]) -> socke
                 )
             if became == "taken":
                 # Another one holds the lock: it is about to listen, or about to leave.
-                held = time.monotonic() + _HELD
+                held = time.monotonic() + patience
+                # Each of us that starts makes it wait longer for its turn on a busy machine.
+                patience = min(2 * patience, _HELD_MAX)
     return dialled
 
 
