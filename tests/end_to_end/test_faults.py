@@ -311,7 +311,8 @@ def test_a_storm_of_resizes(crew: Crew, count: Callable[[str, int, int], int]) -
         assert said == "the right width\n"
         wait_until(as_wide, "the agent still does", 30)
         sources = {e["source"] for e in crew.events() if e["seq"] > seq}
-        assert sources <= {"person", "crew", "hook", "status", "transcript"}, sources
+        # A report that is late on a busy machine is waited for: by the clock.
+        assert sources <= {"person", "crew", "hook", "status", "transcript", "clock"}, sources
         assert crew.statuses() == {"a": "ready", "b": "ready"}
     finally:
         login.close()
