@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 # for somebody who just came: the CPU's use is a difference of two.
 IDLE, WATCHED, SOON = 60.0, 5.0, 1.0
 # While nobody watches, at least so many for each agent: each makes a pass longer.
-IDLE_EACH = 1.0
+IDLE_EACH = 2.0
 # What differs by less is the same, and is not told again.
 CPU_DIGITS = 2
 RSS_STEP = 1024 * 1024

@@ -63,7 +63,7 @@ log = logging.getLogger(__name__)
 
 # Seconds between two comparisons of what is with what we think: at least, and for each agent, as
 # each makes them longer. So a large team that is idle costs no more than a small one.
-AUDIT, AUDIT_EACH = 30.0, 0.5
+AUDIT, AUDIT_EACH = 30.0, 1.0
 # A difference that the audit finds is looked at again after this long (s): the event that tells
 # of it may be on its way.
 AUDIT_AGAIN = 1.0

@@ -34,7 +34,7 @@ count = {rest}
 # Seconds: what follows a launch is over; what is counted; and what is for each agent of the largest
 # team, so that all that is done now and then is in it (`supervisor.AUDIT_EACH`,
 # `sampling.IDLE_EACH`).
-CALM, PERIOD, EACH = 10.0, 60.0, 1.0
+CALM, PERIOD, EACH = 10.0, 60.0, 2.0
 FULL = bool(os.environ.get("CREW_BENCH_FULL"))
 
 
