@@ -8,34 +8,38 @@ import asyncio
 import fcntl
 import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from orchestrator.oneshot.slots import PRIORITIES, Slots, Urgency
 
 
 @contextmanager
-def counted(directory: Path, parallel: int) -> Iterator[None]:
-    """Hold one of `parallel` files, which the kernel takes back from one that is killed."""
-    for number in range(parallel):
-        with (directory / f"run-{number}").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                continue
-            yield
-            return
+def counted(files: Sequence[IO[str]]) -> Iterator[None]:
+    """Hold one of these files, which the kernel takes back from one that is killed."""
+    for file in files:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            continue
+        yield
+        fcntl.flock(file, fcntl.LOCK_UN)
+        return
     raise SystemExit("more than may run at once")
 
 
 async def main(directory: Path, parallel: int, turns: int) -> None:
+    # Before any slot: of one that is killed the kernel closes the lowest descriptors first, so its
+    # file is free when its slot is.
+    files = [(directory / f"run-{number}").open("w") for number in range(parallel)]
     slots = Slots(directory, parallel, 1000)
     for turn in range(turns):
         if turn == 1:
             print("at it", flush=True)
         async with slots.slot(Urgency(random.choice(PRIORITIES))):
-            with counted(directory, parallel):
+            with counted(files):
                 await asyncio.sleep(random.choice((0, 0, 0.001)))
 
 
