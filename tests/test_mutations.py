@@ -467,8 +467,8 @@ MUTATIONS = (
         "tmux/control.py",
         "if sizes != (str(len(data)).encode(),):",
         "if False:",
-        "tests/tmux/test_snapshot_faults.py",
-        "disk or refuses",
+        "tests/tmux/test_control.py",
+        "arrive_whole",
     ),
     Mutation(
         "many screens that move share the looks",
