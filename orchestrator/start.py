@@ -22,13 +22,9 @@ from orchestrator.locations import SessionPaths, ensure_private
 _KEPT = frozenset({"PATH", "HOME", "LANG", "USER", "SHELL", "TERM", "CREW_BOOT_ID"})
 _KEPT_PREFIXES = ("LC_", "XDG_", "CREW_FAILPOINT", "CREW_TEST_")
 
-# For glibc: what was freed goes back to the system. Else each thread that has had work at a launch
-# keeps what it needed then, which is more than all that is known of the agents.
-_MEMORY = {
-    "MALLOC_ARENA_MAX": "2",
-    "MALLOC_MMAP_THRESHOLD_": "262144",
-    "MALLOC_TRIM_THRESHOLD_": "262144",
-}
+# For glibc: each thread that has had work at a launch keeps what it needed then in an arena of its
+# own, which is more than all that is known of the agents. (See `sinks/worker.py` as well.)
+_MEMORY = {"MALLOC_ARENA_MAX": "2"}
 
 # The supervisors started here outlive this process and are not waited for.
 _started: list[subprocess.Popen[bytes]] = []
