@@ -129,7 +129,10 @@ class Spool:
             entry = self._listed.pop()
             try:
                 event = self._hook(entry)
-            except OSError:  # This process is short of something: the file is as good as ever.
+            except OSError as error:
+                if error.errno not in STARVED:
+                    raise
+                # This process is short of something: the file is as good as ever.
                 self._listed.append(entry)
                 break
             if event is not None:
