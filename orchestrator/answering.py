@@ -32,10 +32,12 @@ NEXT, PREVIOUS, TAKE = "Down", "Up", "Enter"
 
 @value
 class Outcome:
-    """What became of an answer. `refused`: why it was not given, or seems not to have arrived;
-    `mistake`: the dialog has no such choice. `after`: the dialog that came next, if one did."""
+    """What became of an answer. `label`: the choice that was given, as its dialog names it; None:
+    own words. `refused`: why it was not given, or seems not to have arrived; `mistake`: the dialog
+    has no such choice. `after`: the dialog that came next, if one did."""
 
     by: Literal["hook", "keys"] | None = None
+    label: str | None = None
     refused: str | None = None
     mistake: bool = False
     after: Look | None = None
@@ -90,15 +92,17 @@ class _Answer:
             if decided == "deny":
                 told = {**told, "message": reason or answers.REFUSED}
             self._asking.answer(name, ask.hook, told)
+            label = answers.label(ask, self._words, choice, decided)
             if self._asks_more():
-                return Outcome(by="hook")  # What is shown may be the dialog of another request.
-            return Outcome(by="hook", after=await self._gone(before))
+                # What is shown may be the dialog of another request.
+                return Outcome(by="hook", label=label)
+            return Outcome(by="hook", label=label, after=await self._gone(before))
         if reason is not None:
             raise _RefusedError(
                 f"{name} cannot be told a reason with this answer, which only its terminal takes: "
                 f"answer without it, then say it with `crew send {name}`"
             )
-        return Outcome(by="keys", after=await self._press(ask))
+        return await self._press(ask)
 
     async def _hook_waits(self, ask: Ask) -> bool:
         """Whether the hook of what is asked waits for the answer. One that has just told of it may
@@ -133,7 +137,7 @@ class _Answer:
 
     # -- keys -------------------------------------------------------------------------------------
 
-    async def _press(self, ask: Ask) -> Look | None:
+    async def _press(self, ask: Ask) -> Outcome:
         effect = self._effect
         if await panes.in_mode(self._control, effect.pane):
             raise _RefusedError(
@@ -151,9 +155,10 @@ class _Answer:
             )
         key = choose(look.options, self._words, effect.choice)
         if key is not None:
-            return await self._take(look, key)
+            after = await self._take(look, key)
+            return Outcome(by="keys", label=dict(look.options)[key], after=after)
         if (own := answers.own_words(look.options, self._words)) and ask.kind == "question":
-            return await self._gone(await self._type(look, own))
+            return Outcome(by="keys", after=await self._gone(await self._type(look, own)))
         listed = ", ".join(f"{key} ({label})" for key, label in look.options)
         raise _RefusedError(
             f"{effect.choice!r} is no choice of {effect.agent}'s: {listed or 'none is shown'}",

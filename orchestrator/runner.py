@@ -370,6 +370,7 @@ class Runner:
                 choice=effect.choice,
                 hook=effect.ask.hook,
                 by=outcome.by,
+                label=outcome.label,
                 refused=outcome.refused,
                 mistake=outcome.mistake,
                 **_stamp("crew"),

@@ -159,6 +159,7 @@ TOLD: list[tuple[dict[str, Any], str]] = [
     ({"kind": "message_judged", "number": 5, "verdict": "taken"}, "message 5 was delivered"),
     ({"kind": "message_judged", "number": 5, "verdict": "absent"}, "message 5 was lost on its way"),
     ({"kind": "answer_given", "choice": "1"}, "answered: 1"),
+    ({"kind": "answer_given", "choice": "1", "label": "Yes"}, "answered: Yes"),
     ({"kind": "answer_given", "choice": "1", "refused": "too late"}, "was not answered: too late"),
     ({"kind": "interrupt_sent", "refused": None}, "interrupted"),
     (

@@ -20,6 +20,8 @@ NOT_DECIDABLE = frozenset({"AskUserQuestion", "ExitPlanMode"})
 YES_LABEL = "yes"
 YES = frozenset({"yes", "y", "allow"})
 NO = frozenset({"no", "n", "deny"})
+# What a hook can tell -> its name, where the screen does not show the dialog's choices (yet).
+NAMES: Mapping[Decision, str] = {"allow": "Yes", "deny": "No"}
 # The word of a definition for the choice of a question where an answer is typed, and how many
 # characters are: what is typed is looked for on the screen before it is submitted.
 OWN = "own words"
@@ -46,6 +48,12 @@ def decision(ask: Ask, answers: Mapping[str, str], choice: str) -> Decision | No
     if word in YES:
         return "allow"
     return "deny" if word in NO else None
+
+
+def label(ask: Ask, answers: Mapping[str, str], choice: str, decided: Decision) -> str:
+    """What the dialog calls the `choice` that decides so."""
+    key = choose(ask.options, answers, choice)
+    return NAMES[decided] if key is None else dict(ask.options)[key]
 
 
 def own_words(options: Sequence[tuple[str, str]], answers: Mapping[str, str]) -> str | None:

@@ -374,8 +374,9 @@ class MessageJudged(Event):
 
 @value
 class AnswerGiven(Event):
-    """`hook` told of what is answered; `by`: the way that it was. `refused` set: why it was not, or
-    is not known to have arrived; `mistake`: the dialog has no such choice."""
+    """`hook` told of what is answered; `by`: the way that it was; `label`: the choice as its dialog
+    names it, None for own words. `refused` set: why it was not, or is not known to have arrived;
+    `mistake`: the dialog has no such choice."""
 
     kind: Literal["answer_given"] = "answer_given"
     agent: str
@@ -384,6 +385,7 @@ class AnswerGiven(Event):
     choice: str
     hook: str | None = None
     by: Literal["hook", "keys"] | None = None
+    label: str | None = None
     refused: str | None = None
     mistake: bool = False
 

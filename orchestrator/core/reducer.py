@@ -365,7 +365,7 @@ def _done(step: Step, event: AnswerGiven | InterruptSent) -> None:
         mistake = isinstance(event, AnswerGiven) and event.mistake
         step.refuse(event.request, event.refused, mistake=mistake)
     elif isinstance(event, AnswerGiven):
-        step.reply(event.request, choice=event.choice)
+        step.reply(event.request, choice=event.choice, label=event.label)
     else:
         step.reply(event.request, note=event.note)
 

@@ -117,7 +117,7 @@ def told(event: Event) -> str:
             verdict = _VERDICTS.get(str(of("verdict")), "message {}: " + str(of("verdict")))
             return verdict.format(number)
         case "answer_given":
-            return _refused("answered", of("refused")) or f"answered: {of('choice')}"
+            return _refused("answered", of("refused")) or f"answered: {of('label') or of('choice')}"
         case "interrupt_sent":
             return _refused("interrupted", of("refused")) or "interrupted"
         case "effect_failed":

@@ -6,7 +6,7 @@ import pytest
 
 from orchestrator.core import effects as ef
 from orchestrator.core import events as ev
-from orchestrator.core.answers import begins, decision, own_words, shows
+from orchestrator.core.answers import begins, decision, label, own_words, shows
 from orchestrator.core.state import Ask
 from orchestrator.core.views import agent_view
 from tests.core.worlds import Play, agent_spec, of, running
@@ -57,6 +57,12 @@ def test_a_key_means_what_stands_behind_it() -> None:
     assert decision(ask(options=MENU), WORDS, "2") == "allow"
     assert decision(ask(options=()), WORDS, "1") is None, "what it is, nobody has seen yet"
     assert decision(ask(options=()), WORDS, "yes") == "allow"
+
+
+def test_what_was_decided_is_called_by_its_name() -> None:
+    assert label(ask(), WORDS, "no", "deny") == "No, and tell it what to do"
+    assert label(ask(), WORDS, "1", "allow") == label(ask(), WORDS, "allow", "allow") == "Yes"
+    assert label(ask(options=()), WORDS, "no", "deny") == "No", "its screen shows it a moment later"
 
 
 @pytest.mark.parametrize(
@@ -288,11 +294,17 @@ def test_what_was_denied_is_not_shown_as_running(choice: str, detail: str) -> No
     play.status_file("a", "working")
     assert (play.status("a"), play.world.agents["a"].detail) == ("working", detail)
     result = ev.AnswerGiven(
-        agent="a", run=1, request=given.request, choice=choice, by="hook", **play.stamp("crew")
+        agent="a",
+        run=1,
+        request=given.request,
+        choice=choice,
+        by="hook",
+        label="its label",
+        **play.stamp("crew"),
     )
     play.give(result)
     (reply,) = of(play, ef.Reply)
-    assert (reply.exit, reply.body) == (0, {"choice": choice})
+    assert (reply.exit, reply.body) == (0, {"choice": choice, "label": "its label"})
 
 
 @pytest.mark.parametrize("mistake", [False, True])

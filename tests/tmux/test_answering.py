@@ -110,6 +110,7 @@ async def test_a_menu_is_answered_by_moving(
     shown = await showing(control, home, {**MENU, "cursor": cursor, "deaf": 0.15})
     outcome = await shown.answer(choice)
     assert (outcome.by, outcome.refused, outcome.after) == ("keys", None, None)
+    assert outcome.label == {"3": "Two", "all": "All"}.get(choice, choice)
     assert shown.chosen() == [[{"None": 0, "3": 2, "all": 4}[choice], ""]]
 
 
