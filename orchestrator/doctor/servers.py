@@ -10,7 +10,7 @@ from orchestrator.doctor.findings import Finding, bad, note, ok
 from orchestrator.errors import CrewError, UserError
 from orchestrator.locations import SessionPaths
 from orchestrator.tmux import conf
-from orchestrator.tmux.bootstrap import check_tmux
+from orchestrator.tmux.version import check_tmux
 
 # Options of our configuration that an older tmux passes over, and since when there are such.
 _NEWER = {"remain-on-exit-format": "3.3", "allow-passthrough": "3.3", "allow-set-title": "3.5"}

@@ -7,7 +7,6 @@ its process, which answer even while it hangs.
 
 import contextlib
 import os
-import re
 import select
 import signal
 import socket
@@ -20,12 +19,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from libtmux import Server
-from libtmux.common import tmux_cmd
-from libtmux.exc import LibTmuxException, TmuxCommandNotFound
+from libtmux.exc import LibTmuxException
 
-from orchestrator.errors import TmuxError, UserError
+from orchestrator.errors import TmuxError
 from orchestrator.locations import SessionPaths, ensure_private
 from orchestrator.tmux import conf
+from orchestrator.tmux.version import check_tmux
 
 T = TypeVar("T")
 
@@ -34,9 +33,6 @@ T = TypeVar("T")
 HOLDING = "_crew"
 # Two words, so that tmux executes it without a shell.
 _HOLDING_COMMAND = ("cat", "-")
-
-# What libtmux needs, and the first with everything that is used here.
-OLDEST = (3, 2, "a")
 
 # Seconds. A start takes 0.05; a server that was told to end and has many panes needs longer.
 START_TIMEOUT = 10.0
@@ -47,26 +43,6 @@ _KILL_TIMEOUT = 2.0
 _RETRY = 0.02
 
 _KEPT = ("PATH", "HOME", "LANG", "TERM", "SHELL", "USER")
-_VERSION = re.compile(r"tmux (?:next-|openbsd-)?(\d+)\.(\d+)([a-z]?)")
-
-
-def check_tmux() -> str:
-    """Return tmux's version, such as "3.3a"; raises UserError if it is missing or too old."""
-    try:
-        answer = " ".join(_bounded(lambda: tmux_cmd("-V").stdout, _CALL_TIMEOUT))
-    except TmuxCommandNotFound:
-        raise UserError(
-            "tmux is not installed: install it with your package manager, for example "
-            "`apt install tmux` or `brew install tmux`"
-        ) from None
-    except TimeoutError:
-        text = f"`tmux -V` does not answer within {_CALL_TIMEOUT:g} s"
-        raise UserError(f"{text}: see what is the tmux on your PATH") from None
-    found = _VERSION.match(answer)
-    # A build from source may name itself otherwise ("tmux master"): it is newer, not older.
-    if found and (int(found[1]), int(found[2]), found[3]) < OLDEST:
-        raise UserError(f"{answer} is too old: crew needs tmux 3.2a or newer, please update it")
-    return answer.removeprefix("tmux ").strip()
 
 
 def minimal_environment(environ: Mapping[str, str]) -> dict[str, str]:

@@ -258,7 +258,7 @@ def answer(agent: str, choice: str, because: str | None, session: str | None) ->
         # Bound to what was just read: if something else is asked by now, it is not answered.
         bound = {"asked": ask["text"], "hook": ask.get("hook"), "reason": because}
         given = client.request("answer", agent=agent, choice=choice, **bound)
-    say(f"answered {agent}: {safe_text(given['label'] or choice)}")
+    say(f"answered {agent}: {safe_text(given.get('label') or choice)}")
 
 
 @click.command(epilog="Example: crew interrupt worker-1")

@@ -84,7 +84,7 @@ def up(
 
 def _load(blueprint: str | None, session: str | None) -> "TeamSpec":
     from orchestrator import blueprints
-    from orchestrator.tmux.bootstrap import check_tmux
+    from orchestrator.tmux.version import check_tmux
 
     check_tmux()
     # A blueprint that is named says itself which session it is for.
