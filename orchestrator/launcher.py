@@ -1,29 +1,36 @@
-"""What a pane runs: `python -I -S launcher.py FILE`. Standard library only, imports nothing else.
+"""What a pane runs: `python -I -S launcher.py FILE`. It imports nothing of ours, and little else:
+each agent waits for it, and on the way to a large team it is a good part of the time.
 
-FILE is a launch order, 0600, written by the supervisor and removed here once it is read:
+FILE is a launch order, 0600, written by the supervisor and removed here once it is read. Its
+records end with a NUL each, as those of /proc/PID/environ do; a word says what a record is:
 
-    {
-      "argv": ["claude", "--session-id", "..."],   what the pane's process becomes
-      "cwd": "/absolute/directory",
-      "environ": {"NAME": "value"},                set last; these win
-      "inherit": "/proc/<pid>/fd/<n>" or null,     NUL-separated NAME=VALUE block
-      "inherit_deny": ["NAME"],                    left out of `inherit`
-      "path_first": "/directory" or null           put in front of PATH
-    }
+    arg TEXT           of what the pane's process becomes, the program first
+    cwd PATH           an absolute directory
+    env NAME=VALUE     set last; these win
+    inherit PATH       a NUL-separated NAME=VALUE block, such as /proc/PID/fd/N
+    deny NAME          left out of what is inherited
+    path PATH          put in front of PATH
+    end                the order is whole
 
-The environment is `inherit` (null: our own), less `inherit_deny`, with the variables that describe
-this terminal taken from our own, then `environ`, then `path_first`. `inherit` is a memory file of
-the supervisor, so that values are never on a disk, in an argv or in tmux's environment.
+The environment is `inherit` (without it our own), less `deny`, with the variables that describe
+this terminal taken from our own, then `env`, then `path`. `inherit` is a memory file of the
+supervisor, so that values are never on a disk, in an argv or in tmux's environment.
 
 Exit status: 127 the command was not found; 126 it, the directory or the order cannot be used;
 75 (EX_TEMPFAIL) the environment cannot be read any more, so another order is needed.
 """
 
-import json
+from __future__ import annotations
+
 import os
-import signal
 import sys
-from typing import Any, NoReturn
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # `typing` itself costs as much as half of what is done here
+    from typing import NoReturn
+
+# `signal` would bring `enum` and `re`, which take longer than all else here together.
+signal = __import__("_signal")
 
 NOT_FOUND = 127
 UNUSABLE = 126
@@ -31,13 +38,13 @@ TRY_AGAIN = 75
 
 # They describe the terminal that a program runs in: ours is the pane, not the person's.
 TERMINAL = (
-    "TERM",
-    "TERM_PROGRAM",
-    "TERM_PROGRAM_VERSION",
-    "TMUX",
-    "TMUX_PANE",
-    "COLUMNS",
-    "LINES",
+    b"TERM",
+    b"TERM_PROGRAM",
+    b"TERM_PROGRAM_VERSION",
+    b"TMUX",
+    b"TMUX_PANE",
+    b"COLUMNS",
+    b"LINES",
 )
 
 # When memory runs out the kernel ends the process with the highest score: the agent, before the
@@ -51,46 +58,73 @@ def fail(status: int, sentence: str) -> NoReturn:
     sys.exit(status)
 
 
-def read_order(file: str) -> dict[str, Any]:
+class Order:
+    """A launch order, taken apart. All is bytes: what the kernel gets is what was written."""
+
+    def __init__(self, records: list[bytes]) -> None:
+        self.argv: list[bytes] = []
+        self.environ: list[bytes] = []
+        self.deny: list[bytes] = []
+        self.cwd = self.inherit = self.path = b""
+        several = {b"arg": self.argv, b"env": self.environ, b"deny": self.deny}
+        for record in records:
+            word, _, value = record.partition(b" ")
+            if word in several:
+                several[word].append(value)
+            elif word in (b"cwd", b"inherit", b"path"):
+                setattr(self, word.decode(), value)
+            else:
+                raise ValueError(word)
+
+
+def read_order(file: str) -> Order:
     """Read the order and remove it."""
     try:
-        with open(file, encoding="utf-8") as order:  # noqa: PTH123 - pathlib costs start time
-            found = json.load(order)
+        with open(file, "rb") as written:  # noqa: PTH123 - pathlib costs start time
+            records = written.read().split(b"\0")
         os.unlink(file)  # noqa: PTH108
     except OSError as error:
         fail(UNUSABLE, f"the launch order {file} cannot be read: {error.strerror}")
+    try:
+        if records[-2:] != [b"end", b""]:
+            raise ValueError(records[-1])
+        order = Order(records[:-2])
     except ValueError:
         fail(UNUSABLE, f"the launch order {file} is damaged")
-    if not isinstance(found, dict) or not found.get("argv"):
+    if not order.argv:
         fail(UNUSABLE, f"the launch order {file} holds no command")
-    return found
+    return order
 
 
-def inherited(source: str | None) -> dict[str, str]:
+def inherited(source: bytes) -> dict[bytes, bytes]:
     """The environment to start from."""
-    if source is None:
-        return dict(os.environ)
+    if not source:
+        return dict(os.environb)
     try:
         with open(source, "rb") as block:  # noqa: PTH123
-            pairs = block.read().split(b"\0")
+            return named(block.read().split(b"\0"))
     except OSError as error:
         fail(
             TRY_AGAIN,
-            f"the environment at {source} cannot be read ({error.strerror}): "
+            f"the environment at {os.fsdecode(source)} cannot be read ({error.strerror}): "
             "the supervisor that wrote it is gone; start the agent again",
         )
-    split = (os.fsdecode(pair).partition("=") for pair in pairs if pair)
+
+
+def named(pairs: list[bytes]) -> dict[bytes, bytes]:
+    """NAME=VALUE, each taken apart; what is no such pair is left out."""
+    split = (pair.partition(b"=") for pair in pairs)
     return {name: value for name, equals, value in split if name and equals}
 
 
-def environment(order: dict[str, Any]) -> dict[str, str]:
+def environment(order: Order) -> dict[bytes, bytes]:
     """The environment that the command gets."""
-    denied = {*order.get("inherit_deny", ()), *TERMINAL}
-    result = {k: v for k, v in inherited(order.get("inherit")).items() if k not in denied}
-    result.update((name, os.environ[name]) for name in TERMINAL if name in os.environ)
-    result.update(order.get("environ", {}))
-    if first := order.get("path_first"):
-        result["PATH"] = first + os.pathsep + result.get("PATH", os.defpath)
+    denied = {*order.deny, *TERMINAL}
+    result = {k: v for k, v in inherited(order.inherit).items() if k not in denied}
+    result.update((name, os.environb[name]) for name in TERMINAL if name in os.environb)
+    result.update(named(order.environ))
+    if order.path:
+        result[b"PATH"] = order.path + b":" + result.get(b"PATH", os.defpath.encode())
     return result
 
 
@@ -111,20 +145,21 @@ def main(arguments: list[str]) -> NoReturn:
     if len(arguments) != 1:
         fail(UNUSABLE, "usage: launcher.py FILE")
     order = read_order(arguments[0])
-    argv = order["argv"]
     environ = environment(order)
     try:
-        os.chdir(order["cwd"])
-    except (OSError, KeyError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "none was given"
-        fail(UNUSABLE, f"the directory {order.get('cwd')} cannot be entered: {reason}")
+        os.chdir(order.cwd)
+    except OSError as error:
+        directory = os.fsdecode(order.cwd) or "(none)"
+        fail(UNUSABLE, f"the directory {directory} cannot be entered: {error.strerror}")
     prepare()
+    program = os.fsdecode(order.argv[0])
     try:
-        os.execvpe(argv[0], argv, environ)  # noqa: S606 - an argv, no shell
+        os.execvpe(order.argv[0], order.argv, environ)  # noqa: S606 - an argv, no shell
     except (FileNotFoundError, NotADirectoryError):
-        fail(NOT_FOUND, f"{argv[0]}: command not found; PATH is {environ.get('PATH', '')}")
-    except (OSError, ValueError, TypeError) as error:
-        fail(UNUSABLE, f"{argv[0]}: cannot be run: {getattr(error, 'strerror', None) or error}")
+        path = os.fsdecode(environ.get(b"PATH", b""))
+        fail(NOT_FOUND, f"{program}: command not found; PATH is {path}")
+    except (OSError, ValueError) as error:
+        fail(UNUSABLE, f"{program}: cannot be run: {getattr(error, 'strerror', None) or error}")
 
 
 if __name__ == "__main__":

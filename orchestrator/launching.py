@@ -9,9 +9,10 @@ import json
 import os
 import sys
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 import aiofiles
 
@@ -153,25 +154,47 @@ async def prepare(
         transcript = _fill(cli.transcript.path, known)
     await _write_settings(spec, cli, paths, root, known)
     ours = replace(spec, arguments=settings.without(cli, spec.arguments))
-    order = {
-        "argv": build_argv(cli, ours, values=known, resume=resume),
-        "cwd": root,
-        "environ": {
+    order = launch_order(
+        argv=build_argv(cli, ours, values=known, resume=resume),
+        cwd=root,
+        environ={
             **build_environment(cli, spec, values=known),
             "CREW_SESSION": session,
             "CREW_AGENT": spec.name,
             "CREW_RUN": str(effect.run),
             "CREW_SPOOL": str(paths.spool),
         },
-        "inherit": environment.path,
-        "inherit_deny": list(DENIED),
-        "path_first": str(paths.bin),
-    }
-    for old in paths.launch.glob(f"{spec.name}.[0-9]*.json"):
+        inherit=environment.path,
+        deny=DENIED,
+        path=str(paths.bin),
+    )
+    for old in paths.launch.glob(f"{spec.name}.[0-9]*.order"):
         old.unlink(missing_ok=True)  # of a launch that came to nothing
-    file = paths.launch / f"{spec.name}.{effect.run}.json"
-    await _write(file, json.dumps(order, indent=1))
+    file = paths.launch / f"{spec.name}.{effect.run}.order"
+    await _write(file, order)
     return file, resume, transcript
+
+
+def launch_order(
+    *,
+    argv: Sequence[str],
+    cwd: str,
+    environ: Mapping[str, str] = MappingProxyType({}),
+    inherit: str = "",
+    deny: Iterable[str] = (),
+    path: str = "",
+) -> str:
+    """What the launcher reads; see there. No value holds a NUL: blueprints with one are refused."""
+    records = [
+        *(f"arg {text}" for text in argv),
+        f"cwd {cwd}",
+        *(f"env {name}={text}" for name, text in environ.items()),
+        f"inherit {inherit}",
+        *(f"deny {name}" for name in deny),
+        f"path {path}",
+        "end",
+    ]
+    return "".join(f"{record}\0" for record in records)
 
 
 async def _can_resume(cli: CliSpec, transcript: Path) -> bool:
@@ -209,7 +232,9 @@ async def _write(file: Path, text: str) -> None:
     """Write a private file whole: a reader sees the old one or the new one."""
     half = file.with_name(f".{file.name}.half")
     failpoints.hit("file")
-    async with aiofiles.open(half, "w", opener=private) as out:
+    async with aiofiles.open(
+        half, "w", encoding="utf-8", errors="surrogateescape", opener=private
+    ) as out:
         await out.write(text)
     failpoints.hit("file")
     half.replace(file)

@@ -129,7 +129,7 @@ class SessionPaths:
 
     @property
     def launch(self) -> Path:
-        """Launch orders, `<agent>.<run>.json`, removed by the launcher that has read them."""
+        """Launch orders, `<agent>.<run>.order`, removed by the launcher that has read them."""
         return self.root / "launch"
 
     @property

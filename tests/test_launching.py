@@ -3,7 +3,6 @@
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -52,8 +51,8 @@ async def launched(home: Path, *, hooks: bool = True) -> tuple[list[str], bool, 
         )
     finally:
         environment.close()
-    order: dict[str, Any] = json.loads(file.read_text())
-    return order["argv"][-2:], resumed, transcript
+    argv = [text for text in file.read_text().split("\0") if text.startswith("arg ")]
+    return [text.removeprefix("arg ") for text in argv[-2:]], resumed, transcript
 
 
 @pytest.mark.parametrize("text", [USER, MODE + USER, "{half\n" + USER, USER + '{"type":"assis'])

@@ -7,7 +7,6 @@ seconds, or None for "when something happens" (a key, a signal, the end of a chi
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Generator, Sequence
 from typing import BinaryIO, TypeAlias, TypeVar
@@ -26,6 +25,8 @@ def _scratch(content: bytes) -> BinaryIO:
     if sys.platform == "linux":
         file: BinaryIO = os.fdopen(os.memfd_create("demo-agent"), "w+b")
     else:
+        import tempfile  # a tenth of the start of an agent that mostly does without
+
         file = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
     file.write(content)
     file.seek(0)

@@ -2,7 +2,7 @@
 
 Targets are tmux's ids, or a checked session name with a number; names and texts of others never
 reach tmux as formats. A pane is ours by its start command, which tmux keeps and no program in a
-pane can change: `launcher.py <launch directory>/<agent>.<run>.json`.
+pane can change: `launcher.py <launch directory>/<agent>.<run>.order`.
 """
 
 import contextlib
@@ -38,7 +38,7 @@ __all__ = [
 
 # tmux puts words that hold blanks or the like in quotes.
 _LAUNCHED = re.compile(
-    r"/launcher\.py\W.*/([A-Za-z0-9][A-Za-z0-9_-]{0,31})\.([0-9]{1,18})\.json[\"']?\Z"
+    r"/launcher\.py\W.*/([A-Za-z0-9][A-Za-z0-9_-]{0,31})\.([0-9]{1,18})\.order[\"']?\Z"
 )
 
 

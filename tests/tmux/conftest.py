@@ -1,17 +1,17 @@
 """A real tmux server of one's own for each test, and a control client of it."""
 
 import asyncio
-import json
 import os
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
+from orchestrator.launching import launch_order
 from orchestrator.locations import SessionPaths, ensure_private, session_paths
 from orchestrator.tmux import bootstrap
 from orchestrator.tmux.control import Control
@@ -96,9 +96,9 @@ async def printing_pane(control: Control, home: Path, text: str) -> str:
     return await program_pane(control, "printer.py", str(file))
 
 
-async def write_order(paths: SessionPaths, name: str, *argv: str, **more: object) -> Path:
+async def write_order(paths: SessionPaths, name: str, *argv: str, **more: Any) -> Path:
     """A launch order for `argv`."""
-    file = paths.launch / f"{name}.json"
-    order = {"argv": argv, "cwd": "/", "environ": {}, "inherit": None, "inherit_deny": [], **more}
-    await asyncio.to_thread(file.write_text, json.dumps(order))
+    file = paths.launch / f"{name}.order"
+    order = launch_order(**{"argv": argv, "cwd": "/", **more})
+    await asyncio.to_thread(file.write_text, order)
     return file

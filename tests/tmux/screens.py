@@ -1,6 +1,5 @@
 """A person's terminal that can be read: a tmux of its own around what runs in it."""
 
-import json
 import os
 import shlex
 import subprocess
@@ -9,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from orchestrator.core.spec import Layout
+from orchestrator.launching import launch_order
 from orchestrator.locations import SessionPaths
 from orchestrator.tmux import panes
 from orchestrator.tmux.control import Control
@@ -120,8 +120,8 @@ async def open_agent(
     *argv: str,
 ) -> str:
     """An agent that runs `argv`, or else shows what is typed; its pane."""
-    file = paths.launch / f"{agent}.1.json"
-    file.write_text(json.dumps({"argv": argv or ["cat", "-"], "cwd": "/"}))
+    file = paths.launch / f"{agent}.1.order"
+    file.write_text(launch_order(argv=argv or ("cat", "-"), cwd="/"))
     opened = await panes.open_pane(
         control, SESSION, agent, place=place, layout=layout, launch_file=file
     )

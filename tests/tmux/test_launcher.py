@@ -6,9 +6,11 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from orchestrator.launching import launch_order
 from orchestrator.tmux.panes import LAUNCHER
 
 SHOW = "import json, os, sys; print(json.dumps([sys.argv[1:], dict(os.environ), os.getcwd()]))"
@@ -47,10 +49,10 @@ def inherit() -> Iterator[str]:
 
 
 def launch(
-    home: Path, order: Mapping[str, object] | str, own: Mapping[str, str] = OWN
+    home: Path, order: Mapping[str, Any] | str, own: Mapping[str, str] = OWN
 ) -> tuple[subprocess.CompletedProcess[str], Path]:
-    file = home / "agent.1.json"
-    file.write_text(order if isinstance(order, str) else json.dumps(order))
+    file = home / "agent.1.order"
+    file.write_text(order if isinstance(order, str) else launch_order(**order))
     argv = [sys.executable, "-I", "-S", str(LAUNCHER), str(file)]
     done = subprocess.run(
         argv,
@@ -76,8 +78,8 @@ def test_the_environment_is_the_persons_with_our_additions(home: Path, inherit: 
             "cwd": str(home),
             "environ": {"CREW_AGENT": "agent", "API_KEY": "mine"},
             "inherit": inherit,
-            "inherit_deny": ["SECRET", "TMUX_PANE"],
-            "path_first": "/state/bin",
+            "deny": ["SECRET", "TMUX_PANE"],
+            "path": "/state/bin",
         },
     )
     arguments, environ, directory = json.loads(done.stdout)
@@ -100,7 +102,7 @@ def test_the_environment_is_the_persons_with_our_additions(home: Path, inherit: 
 
 
 def test_without_a_block_the_own_environment_is_the_base(home: Path) -> None:
-    order = {"argv": show(), "cwd": "/", "inherit": None, "inherit_deny": ["HOME"]}
+    order = {"argv": show(), "cwd": "/", "deny": ["HOME"]}
     done, _ = launch(home, order)
     environ = json.loads(done.stdout)[1]
     assert {k: v for k, v in OWN.items() if k != "HOME"}.items() <= environ.items()
@@ -108,8 +110,8 @@ def test_without_a_block_the_own_environment_is_the_base(home: Path) -> None:
 
 
 def test_values_come_from_memory_alone(home: Path, inherit: str) -> None:
-    order = {"argv": ["true"], "cwd": "/", "inherit": inherit}
-    assert "hunter2" not in json.dumps(order)
+    order: dict[str, Any] = {"argv": ["true"], "cwd": "/", "inherit": inherit}
+    assert "hunter2" not in launch_order(**order)
     done, _ = launch(home, order)
     assert done.returncode == 0
 
@@ -137,16 +139,19 @@ def test_the_exit_status_is_the_commands_own(home: Path) -> None:
         ({"argv": ["/etc/passwd"], "cwd": "/"}, 126, "/etc/passwd: cannot be run: Permission"),
         ({"argv": ["/"], "cwd": "/"}, 126, "/: cannot be run"),
         ({"argv": ["true"], "cwd": "/no/such"}, 126, "the directory /no/such cannot be entered"),
-        ({"argv": ["true"]}, 126, "the directory None cannot be entered"),
-        ({"argv": ["a\0b"], "cwd": "/"}, 126, "cannot be run"),
+        ({"argv": ["true"], "cwd": ""}, 126, "the directory (none) cannot be entered"),
+        ({"argv": ["a\0b"], "cwd": "/"}, 126, "is damaged"),
         ({"argv": [], "cwd": "/"}, 126, "holds no command"),
-        ("[]", 126, "holds no command"),
-        ("{", 126, "is damaged"),
+        ("end\0", 126, "holds no command"),
+        ("", 126, "is damaged"),
+        ("arg true\0cwd /\0", 126, "is damaged"),
+        ("arg true\0cwd /\0end", 126, "is damaged"),
+        ("arg true\0cwd /\0what is this\0end\0", 126, "is damaged"),
         ({"argv": ["true"], "cwd": "/", "inherit": "/proc/1/fd/999"}, 75, "start the agent again"),
     ],
 )
 def test_what_goes_wrong_is_one_sentence(
-    home: Path, order: Mapping[str, object] | str, status: int, sentence: str
+    home: Path, order: Mapping[str, Any] | str, status: int, sentence: str
 ) -> None:
     done, _ = launch(home, order)
     assert done.returncode == status
@@ -156,16 +161,18 @@ def test_what_goes_wrong_is_one_sentence(
 
 
 def test_an_order_that_is_not_there(home: Path) -> None:
-    for arguments in ([], [str(home / "none.json")], ["a", "b"]):
+    for arguments in ([], [str(home / "none.order")], ["a", "b"]):
         argv = [sys.executable, "-I", "-S", str(LAUNCHER), *arguments]
         done = subprocess.run(argv, capture_output=True, text=True, timeout=20, check=False)
         assert done.returncode == 126
         assert done.stderr.count("\n") == 1
 
 
-def test_it_imports_nothing_of_ours(home: Path) -> None:
-    code = f"import sys; sys.argv[1:] = []; sys.path.insert(0, {str(LAUNCHER.parent)!r})\n"
-    code += "import launcher; print([m for m in sys.modules if 'orchestrator' in m])"
+def test_it_imports_next_to_nothing() -> None:
+    code = (
+        f"import os, sys; before = {{*sys.modules}}; sys.path.insert(0, {str(LAUNCHER.parent)!r})\n"
+    )
+    code += "import launcher; print(*sorted({*sys.modules} - before))"
     argv = [sys.executable, "-I", "-S", "-c", code]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=20, check=True)
-    assert done.stdout == "[]\n"
+    assert done.stdout == "__future__ launcher\n"

@@ -265,7 +265,7 @@ async def test_nothing_runs_that_stands_in_paths_marks_summaries_or_arguments(
     order = await write_order(paths, "boss.1", *argv, cwd=str(directory))
     odd = directory / "launch"
     odd.mkdir()
-    moved = order.rename(odd / "boss.1.json")
+    moved = order.rename(odd / "boss.1.order")
     opened = await panes.open_pane(
         control, SESSION, "boss", place=1, layout="windows", launch_file=moved
     )
@@ -291,7 +291,7 @@ async def test_a_launched_process_has_the_persons_environment_in_a_terminal_of_i
     os.write(fd, b"API_KEY=hunter2\0TERM=xterm\0TMUX=/outer\0PATH=/usr/bin:/bin\0")
     argv = ("sh", "-c", f"env > {home}/env.part; mv {home}/env.part {home}/env; exec cat")
     inherit = f"/proc/{os.getpid()}/fd/{fd}"
-    order = await write_order(paths, "boss.1", *argv, inherit=inherit, path_first="/first")
+    order = await write_order(paths, "boss.1", *argv, inherit=inherit, path="/first")
     opened = await panes.open_pane(
         control, SESSION, "boss", place=1, layout="windows", launch_file=order
     )
