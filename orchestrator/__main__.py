@@ -1,8 +1,6 @@
 """`python -m orchestrator` is `crew`."""
 
-import sys
-
-from orchestrator.cli import main
+from orchestrator.cli import run
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

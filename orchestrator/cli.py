@@ -1,5 +1,6 @@
 """`crew`: the verbs, their help, and the one place where an error becomes a sentence."""
 
+import atexit
 import contextlib
 import copy
 import datetime
@@ -9,6 +10,7 @@ import re
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import NoReturn
 
 import click
 from click.shell_completion import get_completion_class
@@ -42,6 +44,7 @@ TOGETHER = {
     "restart": ("stop", "Start an agent again, with its conversation; end it."),
 }
 COMPLETE = "_CREW_COMPLETE"
+STDERR = 2
 INTERRUPTED = 130  # as a shell has it for a process that Ctrl-C ended
 # A leading dot: no session can have this name.
 FAULTS = ".faults.log"
@@ -196,6 +199,31 @@ for _verb in (completion, help_, version):
     cli.add_command(_verb)
 
 
+def run() -> NoReturn:
+    """The program `crew`: run one verb, and leave."""
+    _open_streams()
+    status = main()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    # What libraries want done at the end; coverage is one.
+    atexit._run_exitfuncs()
+    # Python would take all that was loaded apart first, for as long as a short verb takes. What a
+    # verb wrote is told by now, and its files and processes the kernel closes quicker.
+    os._exit(status)
+
+
+def _open_streams() -> None:
+    """Whoever starts us may have closed one of the three: the next file to be opened would take its
+    place, and be written to."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= STDERR:
+        pass
+    os.close(descriptor)
+    sys.stdin = sys.stdin or open(0, closefd=False)  # noqa: SIM115 - for good
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; return the exit status."""
     program.learn(sys.argv[0], os.environ)
@@ -252,7 +280,7 @@ def _in_our_words(error: click.UsageError) -> str:
 
 def _fail(*sentences: str, status: int) -> int:
     """Say what is wrong, each sentence on a line of its own."""
-    with contextlib.suppress(BrokenPipeError):
+    with contextlib.suppress(OSError):
         for sentence in sentences:
             click.echo(f"crew: {safe_text(program.as_typed(sentence))}", err=True)
     return status

@@ -11,11 +11,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
-from typing import IO
+from collections.abc import Iterator, Mapping
 
-from orchestrator.errors import SupervisorError
-from orchestrator.locations import SessionPaths, ensure_private
+from orchestrator.errors import CrewError, SupervisorError
+from orchestrator.locations import SessionPaths, ensure_private, session_paths
 
 # All that the process itself needs. The person's whole environment is for the agents: it is told
 # over a pipe, and never stands in the supervisor's own, which every child of it would inherit.
@@ -28,6 +27,8 @@ _MEMORY = {"MALLOC_ARENA_MAX": "2"}
 
 # The supervisors started here outlive this process and are not waited for.
 _started: list[subprocess.Popen[bytes]] = []
+# Those that have been loaded ahead and wait to be started, by session.
+_loaded: dict[str, subprocess.Popen[bytes]] = {}
 
 
 def supervisor_argv(session: str) -> list[str]:
@@ -44,6 +45,37 @@ def own_environment(environ: Mapping[str, str]) -> dict[str, str]:
     }
 
 
+@contextlib.contextmanager
+def ahead(session: str | None, environ: Mapping[str, str]) -> Iterator[None]:
+    """Load the supervisor of `session`, if it has none, while what it is for is being found out.
+
+    To load takes it longer than to start. It waits for its first line and makes nothing before; if
+    it is not started in here it is ended again. None: which session it will be is not known.
+    """
+    process = _load(session, environ) if session is not None else None
+    if session is None or process is None:
+        yield
+        return
+    _loaded[session] = process
+    try:
+        yield
+    finally:
+        if _loaded.pop(session, None) is not None:
+            with process:
+                process.kill()
+
+
+def _load(session: str, environ: Mapping[str, str]) -> subprocess.Popen[bytes] | None:
+    """None: it runs already, or it cannot be loaded, which is said when it is to be started."""
+    try:
+        if not session_paths(session).socket.exists():
+            # What it says before it has its log is that it cannot be loaded.
+            return _process(session, environ, subprocess.DEVNULL)
+    except (CrewError, OSError):
+        pass
+    return None
+
+
 def start_supervisor(paths: SessionPaths, environ: Mapping[str, str], timeout: float) -> str:
     """Start it and return `ready`, `taken` if another one holds the session's lock, or `killed`
     if somebody killed it before it said a word.
@@ -54,7 +86,14 @@ def start_supervisor(paths: SessionPaths, environ: Mapping[str, str], timeout: f
     # Its parents first: `mkdir` would make them readable to others.
     for directory in (paths.root.parent, *paths.directories()):
         ensure_private(directory)
-    process = _launch(paths, environ)
+    process = _loaded.pop(paths.name, None)
+    if process is not None and process.poll() is not None:
+        with process:
+            process = None  # It ended before its time: another one says why.
+    if process is None:
+        process = _launch(paths, environ)
+    _started.append(process)
+    _tell(process, environ)
     try:
         said = _first_line(process, timeout)
         return _judge(said, process, paths)
@@ -68,39 +107,55 @@ def start_supervisor(paths: SessionPaths, environ: Mapping[str, str], timeout: f
 
 
 def _launch(paths: SessionPaths, environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    log = open_log(paths)
     try:
-        log = os.open(paths.log, flags, 0o600)
-    except OSError as error:
-        raise SupervisorError(f"{paths.log}: cannot be written: {error.strerror}") from error
-    try:
-        process = subprocess.Popen(
-            supervisor_argv(paths.name),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            cwd="/",
-            env={**own_environment(environ), **_MEMORY},
-            start_new_session=True,
-        )
+        return _process(paths.name, environ, log)
     except OSError as error:
         raise SupervisorError(
             f"the supervisor of {paths.name} cannot be started: {error.strerror}"
         ) from error
     finally:
         os.close(log)
-    _started.append(process)
-    assert process.stdin is not None
+
+
+def open_log(paths: SessionPaths) -> int:
+    """A descriptor for what Python and libraries say in the last moment of a supervisor.
+
+    Raises SupervisorError.
+    """
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        return os.open(paths.log, flags, 0o600)
+    except OSError as error:
+        raise SupervisorError(f"{paths.log}: cannot be written: {error.strerror}") from error
+
+
+def _process(session: str, environ: Mapping[str, str], errors: int) -> subprocess.Popen[bytes]:
+    """The process of a session's supervisor, which waits to be told to start."""
+    return subprocess.Popen(
+        supervisor_argv(session),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=errors,
+        cwd="/",
+        env={**own_environment(environ), **_MEMORY},
+        start_new_session=True,
+    )
+
+
+def _tell(process: subprocess.Popen[bytes], environ: Mapping[str, str]) -> None:
+    """Tell it to start, for the person with this environment."""
+    pipe = process.stdin
+    assert pipe is not None
     line = json.dumps({"env": dict(environ)}).encode() + b"\n"
+
+    def tell() -> None:
+        with contextlib.suppress(BrokenPipeError), pipe:
+            pipe.write(line)
+
     # More than a pipe holds: a thread of its own, so that a supervisor which does not read it is
     # still bounded.
-    threading.Thread(target=_tell, args=(process.stdin, line), daemon=True).start()
-    return process
-
-
-def _tell(pipe: IO[bytes], line: bytes) -> None:
-    with contextlib.suppress(BrokenPipeError), pipe:
-        pipe.write(line)
+    threading.Thread(target=tell, daemon=True).start()
 
 
 def _first_line(process: subprocess.Popen[bytes], timeout: float) -> str | None:

@@ -3,8 +3,9 @@
     python -m orchestrator.supervisor SESSION
 
 reads one line of JSON on its standard input, `{"env": {...}}`, the environment of the person who
-started it, and writes one line: `ready`, `taken` (another supervisor has the session) or
-`error: SENTENCE`. It detaches from nothing: whoever starts it gives it its own process session.
+starts it (none: it is not to start, and has made nothing), and writes one line: `ready`, `taken`
+(another supervisor has the session) or `error: SENTENCE`. It detaches from nothing: whoever starts
+it gives it its own process session.
 """
 
 import asyncio
@@ -53,6 +54,7 @@ from orchestrator.sinks.spare import Spare
 from orchestrator.sinks.store import Loaded, Opened, Store
 from orchestrator.sinks.worker import Worker
 from orchestrator.sources import clock, ipc
+from orchestrator.start import open_log
 from orchestrator.tmux import panes
 from orchestrator.tmux.link import Link
 from orchestrator.viewing import Viewing
@@ -425,6 +427,12 @@ def _tell(line: str) -> None:
     os.close(null)
 
 
+def _errors_to(log: int) -> None:
+    """One that was loaded ahead had no log yet."""
+    os.dup2(log, 2)
+    os.close(log)
+
+
 async def _serve(paths: SessionPaths, env: Mapping[str, str]) -> None:
     worker = Worker()
     store, opened = await worker.call(Store.open, paths.database, now=clock.now()[0])
@@ -479,15 +487,19 @@ def _link_crew(paths: SessionPaths) -> None:
 
 def main(arguments: Sequence[str]) -> int:
     os.umask(0o077)
+    told = sys.stdin.readline()
+    if not told:
+        return 0
     try:
         paths = session_paths(arguments[0])
-        env = dict(json.loads(sys.stdin.readline() or "{}").get("env") or os.environ)
+        env = dict(json.loads(told).get("env") or os.environ)
         for directory in paths.directories():
             ensure_private(directory)
         with exclusive(paths) as ours:
             if not ours:
                 _tell("taken")
                 return 0
+            _errors_to(open_log(paths))
             start_log(paths.log)
             log.info("the supervisor started", extra={"pid": os.getpid()})
             asyncio.run(_serve(paths, env))

@@ -31,7 +31,7 @@ def place(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     installed.write_text(
         f"#!/bin/sh\n'exec' '{sys.executable}' \"$0\" \"$@\"\n"
         f"import sys; sys.path.insert(0, {str(PACKAGE.parent)!r})\n"
-        "from orchestrator.cli import main\nsys.exit(main())\n"
+        "from orchestrator.cli import run\nrun()\n"
     )
     installed.chmod(0o755)
     monkeypatch.chdir(directory)

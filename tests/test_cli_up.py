@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from orchestrator import trust
+from orchestrator import start, trust
 from orchestrator.blueprints import load_team
 from orchestrator.locations import SessionPaths, session_paths
+from orchestrator.verbs import up
 from tests.cli_support import crew, refused
 from tests.fake_supervisor import FakeSupervisor, agent, ask
 from tests.terminal import Terminal
@@ -50,6 +51,42 @@ def trusted(project: Path) -> None:
 def starting(name: str, *waits: str, **more: Any) -> dict[str, Any]:
     detail = f"waits for {', '.join(waits)}" if waits else ""
     return agent(name, "starting", pid=None, waiting_for=list(waits), detail=detail, **more)
+
+
+@pytest.mark.parametrize(
+    ("typed", "session", "own", "name"),
+    [
+        (None, None, None, "demo"),
+        (None, "other", None, "other"),
+        (None, None, "mine", "mine"),
+        ("crew.toml", None, "mine", "demo"),
+        (".", None, None, "demo"),
+        ("solo", None, None, "solo"),
+        ("nowhere.toml", None, None, None),
+        ("bad.toml", None, None, None),
+        ("pipe", None, None, None),
+    ],
+)
+def test_which_session_it_is_about_is_known_before_anything_is_loaded(
+    project: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    typed: str | None,
+    session: str | None,
+    own: str | None,
+    name: str | None,
+) -> None:
+    (project / "bad.toml").write_bytes(b"\xff")
+    os.mkfifo(project / "pipe")
+    if own:
+        monkeypatch.setenv("CREW_SESSION", own)
+    assert up._likely(typed, session) == name
+
+
+def test_a_blueprint_that_is_wrong_leaves_no_supervisor(project: Path, home: Path) -> None:
+    (project / "crew.toml").write_text(BLUEPRINT.replace("cli =", "clj ="))
+    assert crew("up").status == 2
+    assert start._loaded == {}
+    assert not (home / ".local").exists()
 
 
 @pytest.fixture

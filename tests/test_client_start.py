@@ -2,6 +2,8 @@
 
 import fcntl
 import os
+import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping
@@ -161,6 +163,79 @@ def test_a_log_that_is_a_link_is_refused(paths: SessionPaths, starting: None) ->
     paths.log.symlink_to("/dev/null")
     with pytest.raises(SupervisorError, match=r"supervisor\.log: cannot be written"):
         Client.connect(paths, start=True)
+
+
+# -- loaded ahead ----------------------------------------------------------------------------------
+
+
+def loaded_ahead(name: str = "demo") -> "subprocess.Popen[bytes]":
+    return start._loaded[name]
+
+
+def test_one_that_was_loaded_ahead_is_the_one_that_starts(
+    paths: SessionPaths, starting: None
+) -> None:
+    environ = {**os.environ, "A_SECRET": "hunter2"}
+    with start.ahead("demo", environ):
+        process = loaded_ahead()
+        assert not paths.root.exists(), "it makes nothing yet"
+        with Client.connect(paths, start=True, environ=environ) as client:
+            told = client.request("ping")
+    assert (told["pid"], told["env"]["A_SECRET"]) == (process.pid, "hunter2")
+    assert process.poll() is None, "it is not ended with who loaded it"
+    assert start._loaded == {}
+
+
+def test_one_that_is_not_wanted_leaves_no_trace(home: Path, paths: SessionPaths) -> None:
+    with start.ahead("demo", os.environ):
+        process = loaded_ahead()
+    assert process.returncode == -signal.SIGKILL
+    assert start._loaded == {}
+    assert list(home.iterdir()) == []
+
+
+def test_the_real_one_ends_by_itself_where_nobody_starts_it(home: Path) -> None:
+    """Whoever loaded it was killed: its standard input ends."""
+    done = subprocess.run(
+        start.supervisor_argv("demo"),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    assert list(home.iterdir()) == []
+
+
+def test_none_is_loaded_where_one_runs(paths: SessionPaths, fake: FakeSupervisor) -> None:
+    with start.ahead("demo", os.environ):
+        assert start._loaded == {}
+
+
+@pytest.mark.parametrize("name", [None, "no/name", "x" * 200])
+def test_none_is_loaded_for_no_name(home: Path, name: str | None) -> None:
+    with start.ahead(name, os.environ):
+        assert start._loaded == {}
+
+
+def test_one_that_has_ended_meanwhile_is_replaced(paths: SessionPaths, starting: None) -> None:
+    with start.ahead("demo", os.environ):
+        first = loaded_ahead()
+        first.kill()
+        first.wait()
+        with Client.connect(paths, start=True) as client:
+            assert client.request("ping")["pid"] != first.pid
+
+
+def test_one_that_cannot_be_loaded_is_nobodys_worry_yet(
+    paths: SessionPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(start, "supervisor_argv", lambda name: ["/no/such/program", name])
+    with start.ahead("demo", os.environ):
+        assert start._loaded == {}
+
+
+# -- what it is ------------------------------------------------------------------------------------
 
 
 def test_the_command_is_isolated_from_the_current_directory() -> None:

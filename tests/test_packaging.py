@@ -72,7 +72,7 @@ def test_the_wheel_says_how_it_may_be_used(wheel: Path) -> None:
         info = f"crewmux-{VERSION}.dist-info"
         metadata = file.read(f"{info}/METADATA").decode()
         assert "MIT License" in file.read(f"{info}/licenses/LICENSE").decode()
-        assert "crew = orchestrator.cli:main" in file.read(f"{info}/entry_points.txt").decode()
+        assert "crew = orchestrator.cli:run" in file.read(f"{info}/entry_points.txt").decode()
     assert "License-Expression: MIT" in metadata
     assert "Requires-Python: >=3.11" in metadata
 

@@ -15,7 +15,7 @@ from orchestrator.locations import ask_file, cache_root
 from orchestrator.verbs import program
 from orchestrator.verbs.numbers import age, seconds
 from orchestrator.verbs.options import json_option
-from orchestrator.verbs.output import say_json
+from orchestrator.verbs.output import say, say_json
 from orchestrator.verbs.telling import Telling
 
 if TYPE_CHECKING:
@@ -217,7 +217,7 @@ class _Screen:
 
     def heard(self, text: str) -> None:
         if not self._quiet and text:
-            click.echo(safe_text(text, lines=True, tabs=True), nl=False)
+            say(safe_text(text, lines=True, tabs=True), end="")
             self._shown = text
 
     def restarted(self) -> None:
@@ -228,7 +228,7 @@ class _Screen:
 
     def ended(self) -> None:
         if self._shown and not self._shown.endswith("\n"):
-            click.echo()
+            say()
         self._shown = ""
 
 

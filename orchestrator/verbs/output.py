@@ -6,15 +6,23 @@ import sys
 
 import click
 
+from orchestrator.errors import CrewError
 
-def say(text: str = "") -> None:
-    """Print one line, or several."""
-    click.echo(text)
+
+def say(text: str = "", *, end: str = "\n") -> None:
+    """Print one line, or several. Raises CrewError if it cannot be written, BrokenPipeError if
+    nobody reads it any more."""
+    try:
+        click.echo(f"{text}{end}", nl=False)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise CrewError(f"standard output cannot be written: {error.strerror}") from error
 
 
 def say_json(value: object, *, indent: int | None = 2) -> None:
     """Print JSON, in ASCII: nothing in it can act on a terminal."""
-    click.echo(json.dumps(value, indent=indent))
+    say(json.dumps(value, indent=indent))
 
 
 def is_terminal() -> bool:

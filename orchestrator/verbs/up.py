@@ -1,6 +1,7 @@
 """`crew up`: from a blueprint to a team that runs."""
 
 import os
+import re
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -8,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from orchestrator import start
 from orchestrator.client import Client, Json, merge
 from orchestrator.core.text import safe_text
 from orchestrator.errors import CrewError, TrustError, UserError
-from orchestrator.locations import session_paths
+from orchestrator.locations import builtin, session_paths
 from orchestrator.verbs import program, render
 from orchestrator.verbs.attach import go, need_terminal
 from orchestrator.verbs.common import View, flag_needed
@@ -33,6 +35,9 @@ DID = {
     "changed": "restarted as edited",
     "removed": "ended",
 }
+# The name in a blueprint, and how much of it is looked at.
+_NAME = re.compile(r"""^name\s*=\s*["'](?P<name>[\w-]+)["']""", re.MULTILINE)
+_LOOKED_AT = 4096
 NOBODY = "Nobody has trusted this yet."
 
 
@@ -68,11 +73,13 @@ def up(
     """
     if attach:
         need_terminal("up --attach")
-    team = _load(blueprint, session)
-    named = [*([blueprint] if blueprint else []), *(["-s", session] if session else [])]
-    _require_trust(team, trusted, named)
-    paths = session_paths(team.name)
-    with Client.connect(paths, start=True) as client:
+    with start.ahead(_likely(blueprint, session), os.environ):
+        team = _load(blueprint, session)
+        named = [*([blueprint] if blueprint else []), *(["-s", session] if session else [])]
+        _require_trust(team, trusted, named)
+        paths = session_paths(team.name)
+        connected = Client.connect(paths, start=True)
+    with connected as client:
         _refuse_another(client.request("status")["view"], team)
         started = client.request("up", team=_dumped(team), env=dict(os.environ))
         view, late = _watched(client, wait, timeout)
@@ -80,6 +87,24 @@ def up(
     _judge(view, late, wait, timeout)
     if attach:
         go(paths, None)
+
+
+def _likely(blueprint: str | None, session: str | None) -> str | None:
+    """The name of the session that this is most likely about, found with next to nothing loaded."""
+    named = session or (None if blueprint else os.environ.get("CREW_SESSION"))
+    if named:
+        return named
+    file = Path(blueprint or "crew.toml")
+    try:
+        if file.is_dir():
+            file /= "crew.toml"
+        elif not file.is_file():
+            file = builtin() / "sessions" / f"{blueprint or 'demo'}.toml"
+        # The first name of a file is its own: those of agents are in tables, which come after.
+        found = _NAME.search(file.read_text()[:_LOOKED_AT])
+    except (OSError, ValueError):
+        return None
+    return found and found["name"]
 
 
 def _load(blueprint: str | None, session: str | None) -> "TeamSpec":
