@@ -47,7 +47,7 @@ from orchestrator.definitions import load_definition
 from orchestrator.locations import ensure_private, session_paths
 from orchestrator.sinks.store import Loaded, Reader, Store
 from orchestrator.sinks.worker import Worker
-from orchestrator.supervisor import Supervisor
+from orchestrator.supervising import Supervisor
 from tests.bench.kernel import resident_mib
 
 Told = tuple[AnyEvent, ...]

@@ -32,7 +32,7 @@ name = "d"
 count = {rest}
 """
 # Seconds: what follows a launch is over; what is counted; and what is for each agent of the largest
-# team, so that all that is done now and then is in it (`supervisor.AUDIT_EACH`,
+# team, so that all that is done now and then is in it (`supervising.AUDIT_EACH`,
 # `sampling.IDLE_EACH`).
 CALM, PERIOD, EACH = 10.0, 60.0, 2.0
 FULL = bool(os.environ.get("CREW_BENCH_FULL"))
