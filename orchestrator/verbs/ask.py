@@ -4,6 +4,7 @@ import dataclasses
 import os
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -105,33 +106,33 @@ def ask(
     text = _prompt(prompt)
     settings = read(ask_file())
     directory = cache_root()
-    cache = open_cache(directory, settings, time.time())
-    run = _run(settings, prepare(cli, cache, os.environ), text, model, system, inputs, context)
-    alone = no_cache or _may_attach(run)
-    wish = Wish(
-        ttl=ttl,
-        refresh=refresh and not alone,
-        share=not alone,
-        cached_only=cached_only,
-        stale_if_error=stale_if_error,
-        priority=priority,
-        timeout=timeout,
-    )
-    screen, session = _Screen(quiet=as_json), Telling(os.environ)
-    told = answer(
-        run,
-        wish,
-        NullCache() if alone else cache,
-        Show(
-            heard=screen.heard,
-            restarted=screen.restarted,
-            waits=session.waits,
-            runs=session.runs,
-        ),
-    )
-    screen.ended()
-    for warning in cache.warnings:
-        _note(warning)
+    with closing(open_cache(directory, settings, time.time())) as cache:
+        run = _run(settings, prepare(cli, cache, os.environ), text, model, system, inputs, context)
+        alone = no_cache or _may_attach(run)
+        wish = Wish(
+            ttl=ttl,
+            refresh=refresh and not alone,
+            share=not alone,
+            cached_only=cached_only,
+            stale_if_error=stale_if_error,
+            priority=priority,
+            timeout=timeout,
+        )
+        screen, session = _Screen(quiet=as_json), Telling(os.environ)
+        told = answer(
+            run,
+            wish,
+            NullCache() if alone else cache,
+            Show(
+                heard=screen.heard,
+                restarted=screen.restarted,
+                waits=session.waits,
+                runs=session.runs,
+            ),
+        )
+        screen.ended()
+        for warning in cache.warnings:
+            _note(warning)
     if as_json:
         say_json(_whole(told, run.question))
     session.ended(told.outcome, _saved(told))
