@@ -122,13 +122,16 @@ def test_a_blueprint_of_ones_own_may_be_the_start(cwd: Path) -> None:
         config_root() / "sessions" / "mine.toml",
         '# Mine. All of it.\nname = "m"\nlayout = "tiled"\n[[agents]]\nname = "a"\ncli = "shell"\n'
         'prompt = "two\\nlines \\"and\\" a \\u007f"\narguments = ["-i"]\n'
-        '[agents.env]\nA = "x=y"\n[agents.restart]\nwhen = "never"\nbackoff = 0.5\n',
+        '[agents.env]\nA = "x=y"\n[agents.restart]\nwhen = "never"\nbackoff = 0.5\n'
+        '[ask]\nwarm = ["What is it?", { prompt = "And how?", input = ["README.md"] }]\n',
     )
     ran = crew("init", "--from", "mine", "--name", "m")
     assert (ran.status, ran.err) == (0, "")
     made = load(cwd / "crew.toml")
-    assert made.agents == load(config_root() / "sessions" / "mine.toml").agents
-    assert made.layout == "tiled"
+    source = load(config_root() / "sessions" / "mine.toml")
+    assert (made.agents, made.layout) == (source.agents, "tiled")
+    assert [each.prompt for each in made.warm] == ["What is it?", "And how?"]
+    assert made.warm == source.warm
     assert "# From the blueprint mine. Mine.\n" in (cwd / "crew.toml").read_text()
     # Only what another CLI would not understand is left out.
     assert crew("init", "--force", "--from", "mine", "--cli", "demo").status == 0

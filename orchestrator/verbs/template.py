@@ -110,6 +110,9 @@ class Draft:
             lines += ["", heading]
             for key, item in part.items():
                 lines += _entry(key, item, AGENT.get(key, ""))
+        if warm := self.table.get("ask", {}).get("warm"):
+            heading = f"{'[ask]':<{COMMENT}}# questions that are answered before anybody asks"
+            lines += ["", heading, "warm = [", *(f"  {toml(each)}," for each in warm), "]"]
         return "\n".join([*lines, "", *_more({key for _, part in parts for key in part})]) + "\n"
 
 
