@@ -11,7 +11,7 @@ import pytest
 
 from orchestrator import settings
 from orchestrator.doctor import hooks, watches
-from orchestrator.locations import PACKAGE, config_root, state_root
+from orchestrator.locations import PACKAGE, cache_root, config_root, state_root
 from tests.cli_support import CREW, Ran, crew, environment, known
 from tests.counts import cannot
 
@@ -194,15 +194,17 @@ def test_modes_and_variables(machine: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("TERM", "tmux-256color")
     state_root().mkdir(mode=0o755, parents=True)
     config_root().chmod(0o775)
+    cache_root().mkdir(mode=0o750, parents=True)
     script = machine / "crew-hook"
     script.write_text(settings.HOOK.read_text())
     monkeypatch.setattr(settings, "HOOK", script)
     ran = crew("doctor", "demo")
-    assert (ran.status, remedies(ran)) == (1, 4)
+    assert (ran.status, remedies(ran)) == (1, 5)
     assert found(ran, "demo hooks").endswith(f"{script} cannot be run -> chmod +x {script}")
     assert "is not UTF-8: LC_ALL=C -> export LC_ALL=C.UTF-8" in found(ran, "locale")
     assert f"look into {state_root()} (mode 0755) -> chmod 700 " in found(ran, "state")
     assert f"write to {config_root()} (mode 0775) -> chmod go-w " in found(ran, "config")
+    assert f"look into {cache_root()} (mode 0750) -> chmod 700 " in found(ran, "cache")
     assert found(ran, "nested").endswith("C-b C-b d leaves a team")
     assert list(state_root().iterdir()) == []
     state_root().rmdir()

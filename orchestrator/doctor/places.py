@@ -8,7 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from orchestrator.doctor.findings import Finding, bad, ok, warn
-from orchestrator.locations import SOCKET_PATH_MAX, SessionPaths, config_root, state_root
+from orchestrator.locations import (
+    SOCKET_PATH_MAX,
+    SessionPaths,
+    cache_root,
+    config_root,
+    state_root,
+)
 
 # Bytes. A busy session's database and spool grow by a few MB a day.
 LITTLE, NOTHING = 100_000_000, 10_000_000
@@ -20,6 +26,7 @@ def examine() -> Iterator[Finding]:
     yield private("state", state_root(), 0o077)
     # Who may write there decides what runs; reading tells no secret. It may well be a link.
     yield private("config", Path(os.path.realpath(config_root())), 0o022)
+    yield private("cache", cache_root(), 0o077)
     yield room(state_root())
     yield sockets(state_root())
 
