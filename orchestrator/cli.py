@@ -202,14 +202,17 @@ for _verb in (completion, help_, version):
 def run() -> NoReturn:
     """The program `crew`: run one verb, and leave."""
     _open_streams()
-    status = main()
+    try:
+        status = main()
+    except SystemExit as left:  # click's own ways out: completion, a reader that has left
+        status = left.code if isinstance(left.code, int) else int(left.code is not None)
+    # What libraries want done at the end; coverage is one.
+    atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
-    # What libraries want done at the end; coverage is one.
-    atexit._run_exitfuncs()
-    # Python would take all that was loaded apart first, for as long as a short verb takes. What a
-    # verb wrote is told by now, and its files and processes the kernel closes quicker.
+    # Python would take all that was loaded apart first, for as long as a short verb takes. So no
+    # verb may leave work in a thread, or a file unwritten; the rest the kernel closes quicker.
     os._exit(status)
 
 
@@ -253,6 +256,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         return _unheard()
     except Exception as error:
+        if isinstance(error, OSError) and _in_echo(error):
+            return _fail(f"the output cannot be written: {error.strerror}", status=1)
         return _fail(_fault(error), status=1)
 
 
@@ -291,6 +296,12 @@ def _unheard() -> int:
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 1
+
+
+def _in_echo(error: OSError) -> bool:
+    """Whether it is about what was being printed, by a verb or by click itself: a full disk."""
+    frames = traceback.walk_tb(error.__traceback__)
+    return any(frame.f_code is click.echo.__code__ for frame, _ in frames)
 
 
 def _fault(error: Exception) -> str:

@@ -63,10 +63,10 @@ class Order:
 
     def __init__(self, records: list[bytes]) -> None:
         self.argv: list[bytes] = []
-        self.environ: list[bytes] = []
+        self.env: list[bytes] = []
         self.deny: list[bytes] = []
         self.cwd = self.inherit = self.path = b""
-        several = {b"arg": self.argv, b"env": self.environ, b"deny": self.deny}
+        several = {b"arg": self.argv, b"env": self.env, b"deny": self.deny}
         for record in records:
             word, _, value = record.partition(b" ")
             if word in several:
@@ -122,7 +122,7 @@ def environment(order: Order) -> dict[bytes, bytes]:
     denied = {*order.deny, *TERMINAL}
     result = {k: v for k, v in inherited(order.inherit).items() if k not in denied}
     result.update((name, os.environb[name]) for name in TERMINAL if name in os.environb)
-    result.update(named(order.environ))
+    result.update(named(order.env))
     if order.path:
         result[b"PATH"] = order.path + b":" + result.get(b"PATH", os.defpath.encode())
     return result

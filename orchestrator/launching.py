@@ -22,6 +22,7 @@ from orchestrator.core.effects import Spawn
 from orchestrator.core.launch import Values, build_argv, build_environment, fill, root_slug
 from orchestrator.core.spec import AgentSpec, CliSpec
 from orchestrator.core.state import Agent
+from orchestrator.errors import UserError
 from orchestrator.locations import PACKAGE, SessionPaths, login_shell
 
 # What belongs to the terminal or the agent that `crew up` was typed in, and not to the person.
@@ -184,7 +185,8 @@ def launch_order(
     deny: Iterable[str] = (),
     path: str = "",
 ) -> str:
-    """What the launcher reads; see there. No value holds a NUL: blueprints with one are refused."""
+    """What the launcher reads; see there. Raises UserError where something holds a NUL, which would
+    begin a record of its own; blueprints with one are refused long before."""
     records = [
         *(f"arg {text}" for text in argv),
         f"cwd {cwd}",
@@ -194,6 +196,8 @@ def launch_order(
         f"path {path}",
         "end",
     ]
+    if any("\0" in record for record in records):
+        raise UserError("what is to be launched holds a NUL character")
     return "".join(f"{record}\0" for record in records)
 
 

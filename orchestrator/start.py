@@ -49,8 +49,9 @@ def own_environment(environ: Mapping[str, str]) -> dict[str, str]:
 def ahead(session: str | None, environ: Mapping[str, str]) -> Iterator[None]:
     """Load the supervisor of `session`, if it has none, while what it is for is being found out.
 
-    To load takes it longer than to start. It waits for its first line and makes nothing before; if
-    it is not started in here it is ended again. None: which session it will be is not known.
+    To load takes it longer than to start. It waits for its first line and makes nothing before, be
+    it that a person is asked meanwhile; if it is not started in here it is ended again. None: which
+    session it will be is not known.
     """
     process = _load(session, environ) if session is not None else None
     if session is None or process is None:
@@ -86,24 +87,34 @@ def start_supervisor(paths: SessionPaths, environ: Mapping[str, str], timeout: f
     # Its parents first: `mkdir` would make them readable to others.
     for directory in (paths.root.parent, *paths.directories()):
         ensure_private(directory)
-    process = _loaded.pop(paths.name, None)
-    if process is not None and process.poll() is not None:
-        with process:
-            process = None  # It ended before its time: another one says why.
-    if process is None:
-        process = _launch(paths, environ)
+    end = time.monotonic() + timeout
+    if (loaded := _loaded.pop(paths.name, None)) is not None:
+        said = _hear(loaded, environ, timeout)
+        if said or said is None:
+            return _judge(said, loaded, paths)
+        loaded.wait()  # It could not be loaded, and had no log to say why: another one has.
+    process = _launch(paths, environ)
+    said = _hear(process, environ, max(0.0, end - time.monotonic()))
+    return _judge(said, process, paths)
+
+
+def _hear(
+    process: subprocess.Popen[bytes], environ: Mapping[str, str], timeout: float
+) -> str | None:
+    """Tell it to start, and hear what it says, as `_first_line` has it. One that says nothing in
+    time is ended."""
     _started.append(process)
-    _tell(process, environ)
+    assert process.stdout is not None
+    said = None
     try:
+        _tell(process, environ)
         said = _first_line(process, timeout)
-        return _judge(said, process, paths)
-    except BaseException:
-        process.kill()
-        process.wait()
-        raise
     finally:
-        assert process.stdout is not None
+        if said is None:
+            process.kill()
+            process.wait()
         process.stdout.close()
+    return said
 
 
 def _launch(paths: SessionPaths, environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
@@ -184,6 +195,8 @@ def _judge(said: str | None, process: subprocess.Popen[bytes], paths: SessionPat
         )
     if not said and process.wait() < 0:
         return "killed"
+    process.kill()
+    process.wait()
     if said.startswith("error: "):
         raise SupervisorError(said.removeprefix("error: "))
     raise SupervisorError(f"the supervisor of {paths.name} ended at its start: see {paths.log}")

@@ -1,4 +1,5 @@
-"""The supervisor process of one session: takes the lock, puts the parts together, recovers, runs.
+"""The process of a session's supervisor: takes the lock, opens the store, serves, ends. What it
+does in between is `supervising.py`.
 
     python -m orchestrator.supervisor SESSION
 
@@ -60,10 +61,10 @@ def _tell(line: str) -> None:
     os.close(null)
 
 
-def _errors_to(log: int) -> None:
+def _errors_to(descriptor: int) -> None:
     """One that was loaded ahead had no log yet."""
-    os.dup2(log, 2)
-    os.close(log)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
 
 
 async def _serve(paths: SessionPaths, env: Mapping[str, str]) -> None:

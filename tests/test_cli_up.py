@@ -65,6 +65,7 @@ def starting(name: str, *waits: str, **more: Any) -> dict[str, Any]:
         ("nowhere.toml", None, None, None),
         ("bad.toml", None, None, None),
         ("pipe", None, None, None),
+        ("piped", None, None, None),
     ],
 )
 def test_which_session_it_is_about_is_known_before_anything_is_loaded(
@@ -77,6 +78,8 @@ def test_which_session_it_is_about_is_known_before_anything_is_loaded(
 ) -> None:
     (project / "bad.toml").write_bytes(b"\xff")
     os.mkfifo(project / "pipe")
+    (project / "piped").mkdir()
+    os.mkfifo(project / "piped" / "crew.toml")
     if own:
         monkeypatch.setenv("CREW_SESSION", own)
     assert up._likely(typed, session) == name

@@ -227,6 +227,20 @@ def test_one_that_has_ended_meanwhile_is_replaced(paths: SessionPaths, starting:
             assert client.request("ping")["pid"] != first.pid
 
 
+def test_one_that_dies_as_it_is_told_is_replaced_by_one_that_has_a_log(
+    paths: SessionPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is wrong with the installation stands in the log, whichever found it out."""
+    code = "import sys; sys.stdin.readline(); sys.exit('nothing can be imported')"
+    monkeypatch.setattr(start, "supervisor_argv", lambda _: [sys.executable, "-I", "-c", code])
+    with (
+        start.ahead("demo", os.environ),
+        pytest.raises(SupervisorError, match="ended at its start: see "),
+    ):
+        Client.connect(paths, start=True)
+    assert paths.log.read_text() == "nothing can be imported\n"
+
+
 def test_one_that_cannot_be_loaded_is_nobodys_worry_yet(
     paths: SessionPaths, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,6 +6,7 @@ type is only left out. Texts are cut here, so nothing behind this module meets a
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, Literal, assert_never
@@ -28,6 +29,8 @@ TRANSCRIPT_WORDS = 500
 OPTIONS = 20
 # Ids and paths: PATH_MAX of Linux.
 NAME = 4_096
+# Of a conversation; Claude Code's are UUIDs.
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 # Objects tried as the start of a whole record in a line that is none; half a line has a few.
 CUT_STARTS = 64
 # Tokens: what a 64-bit column holds with room to add up.
@@ -231,7 +234,7 @@ def _claude_hook(hook: str, payload: Mapping[str, Any]) -> HookFields:
     question, options = _question(tool_input)
     field, limit = TEXT.get(hook, ("", 0))
     return HookFields(
-        conversation=_name(_strict(payload, "session_id", str)),
+        conversation=_conversation(payload),
         transcript=_name(_strict(payload, "transcript_path", str)),
         tool=_name(_strict(payload, "tool_name", str)),
         argument=_argument(tool_input),
@@ -242,6 +245,20 @@ def _claude_hook(hook: str, payload: Mapping[str, Any]) -> HookFields:
         subagent=_name(_strict(payload, "agent_id", str)) or None,
         background=sum(task.get("type") != SHELL_TASK for task in _dicts(tasks)),
     )
+
+
+def _conversation(payload: Mapping[str, Any]) -> str | None:
+    found = _strict(payload, "session_id", str)
+    told = conversation_id(found)
+    if found is not None and told is None:
+        raise _WrongTypeError(f"session_id is {found[:40]!r}, which is no id")
+    return told
+
+
+def conversation_id(found: object) -> str | None:
+    """The id, if it is one. An agent is started again with what it told: it must not be able to
+    put there what its CLI takes for an option."""
+    return found if isinstance(found, str) and _ID.fullmatch(found) else None
 
 
 def _strict(payload: Mapping[str, Any], key: str, kind: type) -> Any:
@@ -279,7 +296,7 @@ def _question(tool_input: Mapping[str, Any]) -> tuple[str | None, tuple[str, ...
 
 
 def _claude_status_line(payload: Mapping[str, Any]) -> StatusLine | Malformed:
-    conversation = _name(payload.get("session_id"))
+    conversation = conversation_id(payload.get("session_id"))
     cost = _dict(payload.get("cost")).get("total_cost_usd")
     cost = None if isinstance(cost, bool) else cost
     if conversation is None or not isinstance(cost, int | float) or not 0 <= cost <= COST:

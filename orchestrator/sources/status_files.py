@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from orchestrator.core.dialects import conversation_id
 from orchestrator.core.events import StatusFileGone, StatusFileSeen
 from orchestrator.core.spec import StatusFileSpec
 from orchestrator.core.state import Process
@@ -107,7 +108,8 @@ class StatusFile:
             self._report(f"{self.agent}: its status file says {raw!r}, which no definition knows")
             return None
         until = _seconds(found.get("until"))
-        waiting_for, conversation = _text(found.get("waitingFor")), _text(found.get("sessionId"))
+        waiting_for = _text(found.get("waitingFor"))
+        conversation = conversation_id(found.get("sessionId"))
         version = _text(found.get("version"))
         changed = _seconds(found.get("statusUpdatedAt"))
         # With its time: it may have been another one, and the same again, between two looks.

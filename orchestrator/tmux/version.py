@@ -21,7 +21,7 @@ def check_tmux() -> str:
     # A build from source may name itself otherwise ("tmux master"): it is newer, not older.
     if found and (int(found[1]), int(found[2]), found[3]) < OLDEST:
         raise UserError(f"{answer} is too old: crew needs tmux 3.2a or newer, please update it")
-    return answer.removeprefix("tmux ").strip()
+    return answer.removeprefix("tmux ")
 
 
 def _answer() -> str:
@@ -45,4 +45,8 @@ def _answer() -> str:
     except subprocess.TimeoutExpired:
         text = f"`tmux -V` does not answer within {_TIMEOUT:g} s"
         raise UserError(f"{text}: see what is the tmux on your PATH") from None
-    return done.stdout.decode(errors="replace")
+    said = done.stdout.decode(errors="replace").strip()
+    if done.returncode != 0 or not said:
+        why = done.stderr.decode(errors="replace").strip() or f"exit status {done.returncode}"
+        raise UserError(f"`tmux -V` fails ({why}): see what is the tmux on your PATH")
+    return said

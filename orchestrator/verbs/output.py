@@ -6,18 +6,10 @@ import sys
 
 import click
 
-from orchestrator.errors import CrewError
-
 
 def say(text: str = "", *, end: str = "\n") -> None:
-    """Print one line, or several. Raises CrewError if it cannot be written, BrokenPipeError if
-    nobody reads it any more."""
-    try:
-        click.echo(f"{text}{end}", nl=False)
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise CrewError(f"standard output cannot be written: {error.strerror}") from error
+    """Print one line, or several."""
+    click.echo(f"{text}{end}", nl=False)
 
 
 def say_json(value: object, *, indent: int | None = 2) -> None:

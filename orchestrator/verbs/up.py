@@ -36,7 +36,7 @@ DID = {
     "removed": "ended",
 }
 # The name in a blueprint, and how much of it is looked at.
-_NAME = re.compile(r"""^name\s*=\s*["'](?P<name>[\w-]+)["']""", re.MULTILINE)
+_NAME = re.compile(rb"""^name\s*=\s*["'](?P<name>[\w-]+)["']""", re.MULTILINE)
 _LOOKED_AT = 4096
 NOBODY = "Nobody has trusted this yet."
 
@@ -101,10 +101,19 @@ def _likely(blueprint: str | None, session: str | None) -> str | None:
         elif not file.is_file():
             file = builtin() / "sessions" / f"{blueprint or 'demo'}.toml"
         # The first name of a file is its own: those of agents are in tables, which come after.
-        found = _NAME.search(file.read_text()[:_LOOKED_AT])
-    except (OSError, ValueError):
+        found = _NAME.search(_beginning(file))
+    except OSError:
         return None
-    return found and found["name"]
+    return found and found["name"].decode()
+
+
+def _beginning(file: Path) -> bytes:
+    # Without waiting: it may be a pipe that nobody writes to, which the loader refuses later.
+    descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        return os.read(descriptor, _LOOKED_AT)
+    finally:
+        os.close(descriptor)
 
 
 def _load(blueprint: str | None, session: str | None) -> "TeamSpec":

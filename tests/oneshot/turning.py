@@ -6,33 +6,62 @@ run at the same time.
 
 import asyncio
 import fcntl
+import os
 import random
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
 from orchestrator.oneshot.slots import PRIORITIES, Slots, Urgency
 
+# <linux/sched.h>: the process is on its way out.
+PF_EXITING = 0x4
+
 
 @contextmanager
 def counted(files: Sequence[IO[str]]) -> Iterator[None]:
-    """Hold one of these files, which the kernel takes back from one that is killed."""
+    """Hold one of these files, which the kernel takes back from one that is killed: perhaps a
+    moment after its slot."""
+    while (held := _taken(files)) is None:
+        holders = _holders(files)
+        if len(holders) == len(files) and not any(map(_leaves, holders)):
+            raise SystemExit("more than may run at once")
+    yield
+    fcntl.flock(held, fcntl.LOCK_UN)
+
+
+def _taken(files: Sequence[IO[str]]) -> IO[str] | None:
     for file in files:
-        try:
+        with suppress(BlockingIOError):
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            continue
-        yield
-        fcntl.flock(file, fcntl.LOCK_UN)
-        return
-    raise SystemExit("more than may run at once")
+            return file
+    return None
+
+
+def _holders(files: Sequence[IO[str]]) -> list[int]:
+    """The processes that hold them. A line: `1: FLOCK ADVISORY WRITE PID DEVICE:INODE 0 EOF`."""
+    inodes = {str(os.fstat(file.fileno()).st_ino) for file in files}
+    locks = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+    return [int(lock[4]) for lock in locks if lock[1] == "FLOCK" and _inode(lock[5]) in inodes]
+
+
+def _inode(place: str) -> str:
+    return place.rpartition(":")[2]
+
+
+def _leaves(pid: int) -> bool:
+    """Whether the process is ending, or has."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    state, *_, flags = stat.rpartition(")")[2].split()[:7]
+    return state in "ZX" or bool(int(flags) & PF_EXITING)
 
 
 async def main(directory: Path, parallel: int, turns: int) -> None:
-    # Before any slot: of one that is killed the kernel closes the lowest descriptors first, so its
-    # file is free when its slot is.
     files = [(directory / f"run-{number}").open("w") for number in range(parallel)]
     slots = Slots(directory, parallel, 1000)
     for turn in range(turns):

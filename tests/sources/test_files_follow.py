@@ -144,6 +144,15 @@ async def test_a_status_file_tells_the_version(
         await until(lambda: [e.version for e in statuses(seen)] == [version, "2.1.330"], "another")
 
 
+async def test_a_status_file_tells_no_option_for_an_id(tmp_path: Path) -> None:
+    path = tmp_path / "1.json"
+    write_status(path, "idle", sessionId="--dangerously-skip-permissions")
+    async with running(make_spool(tmp_path / "spool")) as (files, seen):
+        follow(files, path)
+        [event] = await until(lambda: statuses(seen), "idle")
+        assert (event.status, event.conversation) == ("ready", None)
+
+
 async def test_a_status_file_of_another_process_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "1.json"
     async with running(make_spool(tmp_path / "spool")) as (files, seen):

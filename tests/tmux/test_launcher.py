@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from orchestrator.errors import UserError
 from orchestrator.launching import launch_order
 from orchestrator.tmux.panes import LAUNCHER
 
@@ -140,7 +141,6 @@ def test_the_exit_status_is_the_commands_own(home: Path) -> None:
         ({"argv": ["/"], "cwd": "/"}, 126, "/: cannot be run"),
         ({"argv": ["true"], "cwd": "/no/such"}, 126, "the directory /no/such cannot be entered"),
         ({"argv": ["true"], "cwd": ""}, 126, "the directory (none) cannot be entered"),
-        ({"argv": ["a\0b"], "cwd": "/"}, 126, "is damaged"),
         ({"argv": [], "cwd": "/"}, 126, "holds no command"),
         ("end\0", 126, "holds no command"),
         ("", 126, "is damaged"),
@@ -158,6 +158,19 @@ def test_what_goes_wrong_is_one_sentence(
     assert sentence in done.stderr
     assert done.stderr.startswith("crew: ")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        {"argv": ["a\0arg b"], "cwd": "/"},
+        {"argv": ["a"], "cwd": "/", "environ": {"A": "b\0env LD_PRELOAD=/tmp/c.so"}},
+        {"argv": ["a"], "cwd": "/\0arg b"},
+    ],
+)
+def test_a_text_cannot_begin_a_record(order: Mapping[str, Any]) -> None:
+    with pytest.raises(UserError, match="NUL"):
+        launch_order(**order)
 
 
 def test_an_order_that_is_not_there(home: Path) -> None:

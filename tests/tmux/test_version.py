@@ -57,6 +57,16 @@ def test_one_that_cannot_be_run(home: Path, monkeypatch: pytest.MonkeyPatch) -> 
         check_tmux()
 
 
+@pytest.mark.parametrize(
+    ("script", "why"),
+    [("echo 'no libevent.so' >&2; exit 127", "no libevent.so"), ("true", "exit status 0")],
+)
+def test_one_that_fails(home: Path, monkeypatch: pytest.MonkeyPatch, script: str, why: str) -> None:
+    tmux_says(home, monkeypatch, f"#!/bin/sh\n{script}\n")
+    with pytest.raises(UserError, match=rf"fails \({why}\).*PATH"):
+        check_tmux()
+
+
 def test_one_that_hangs(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(versions, "_TIMEOUT", 0.2)
     tmux_says(home, monkeypatch, "#!/bin/sh\nexec sleep 60\n")
