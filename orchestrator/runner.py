@@ -303,8 +303,8 @@ class Runner:
     async def _already(self, control: Control, effect: Spawn) -> panes.OpenedPane | None:
         """This very run, if tmux opened it after we had given it up; other runs are ended."""
         found = None
-        for pane in await panes.list_panes(control):
-            if pane.agent != effect.agent or pane.process is None:
+        for pane in await panes.list_panes(control, effect.agent):
+            if pane.process is None:
                 continue
             if pane.run == effect.run:
                 found = panes.OpenedPane(pane=pane.pane, tty=pane.tty, pid=pane.process.pid)

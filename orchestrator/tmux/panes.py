@@ -72,21 +72,22 @@ def zombie_status(pid: int, parent: int) -> ExitStatus:
 _DEATH = ("pane_dead", "pane_dead_status", "pane_dead_signal", "pane_pid", "pid")
 
 
-async def list_panes(control: Control) -> list[PaneFact]:
-    """All panes that run our launcher; a person's own and the holding session's are left out."""
-    facts = await _facts(control)
+async def list_panes(control: Control, agent: str | None = None) -> list[PaneFact]:
+    """All panes that run our launcher, for `agent` where one is named; a person's own and the
+    holding session's are left out."""
+    facts = await _facts(control, agent)
     if any(fact.dead and fact.code is None and fact.signal is None for fact in facts):
         # tmux answered just before it took the status and we looked just after: ask once more.
-        facts = await _facts(control)
+        facts = await _facts(control, agent)
     return facts
 
 
-async def _facts(control: Control) -> list[PaneFact]:
+async def _facts(control: Control, agent: str | None) -> list[PaneFact]:
     fields = ("pane_id", "pane_tty", *_DEATH, "pane_start_command")
     facts = []
     for pane, tty, *death, command in await rows.ask(control, ["list-panes", "-a"], *fields):
         launched = _LAUNCHED.search(command)
-        if launched is None:
+        if launched is None or agent not in (None, launched[1]):
             continue
         dead, pid, status = death[0] == "1", death[3], _ended(*death)
         facts.append(

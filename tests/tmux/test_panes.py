@@ -48,7 +48,7 @@ async def option(control: Control, target: str, fmt: str) -> str:
 
 
 async def fact(control: Control, agent: str) -> PaneFact:
-    (found,) = [pane for pane in await panes.list_panes(control) if pane.agent == agent]
+    (found,) = await panes.list_panes(control, agent)
     return found
 
 
