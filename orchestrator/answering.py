@@ -243,7 +243,7 @@ class _Answer:
             raise _RefusedError(f"the screen of {self._effect.agent} could not be read")
         if now.status != "blocked":
             raise self._over()
-        if _seen(now) != _seen(look) and not is_emptied(now, look):
+        if now.dialog != look.dialog and not is_emptied(now, look):
             raise _RefusedError(self._other(now.text), look=now)
         return now
 
@@ -255,7 +255,7 @@ class _Answer:
                 break
             await asyncio.sleep(SETTLING)
             before, look = look, await self._look()
-            if look is not None and _seen(look) == _seen(before):
+            if look is not None and look.dialog == before.dialog:
                 break
         return look
 
@@ -265,6 +265,7 @@ class _Answer:
         `again`: how to go on where it is seen to have let the key fall.
         """
         emptied = False
+        last: Look | None = None
         # Where it was not on the screen, what the agent tells of itself is all there is.
         gone = 0 if before is None or before.status != "blocked" else None
         for number in range(PATIENCE):
@@ -275,12 +276,13 @@ class _Answer:
             if now is not None and before is not None and is_emptied(now, before):
                 emptied = True
                 continue
-            if now is not None and before is not None and _seen(now) != _seen(before):
+            if now is not None and before is not None and now.dialog != before.dialog:
                 gone = number if gone is None else gone
                 if now.status == "blocked":
-                    if now.options:
+                    if now.options and last is not None and now.dialog == last.dialog:
                         return now
-                    continue  # They are drawn a moment later.
+                    last = now
+                    continue  # All of them are drawn a moment later.
             elif now is not None and emptied and again is not None:
                 await asyncio.sleep(SETTLING)
                 return await again(now)
@@ -292,10 +294,6 @@ class _Answer:
             f"{self._effect.agent} still shows the dialog: "
             f"look at it with `crew attach {self._effect.agent}`"
         )
-
-
-def _seen(look: Look) -> tuple[object, ...]:
-    return look.status, look.text, look.options
 
 
 def _place(look: Look, key: str) -> int:

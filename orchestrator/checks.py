@@ -66,7 +66,7 @@ class Checks:
         loop: asyncio.AbstractEventLoop,
         *,
         agent_of: Callable[[str], Agent | None],
-        glance: Callable[[str], None],
+        glance: Callable[[str], object],
         post: Callable[[TerminalSeen], None],
         report: Callable[[str], None],
         first: float = FIRST,

@@ -146,14 +146,17 @@ def _in_transcript(dialect: Dialect, path: Path, text: str, since: float) -> boo
 
 
 async def look_for_dialog(control: Control, pane: str, cli: CliSpec) -> Look | None:
-    """The screen once it shows a dialog (hooks tell of one shortly before it is drawn).
+    """The screen once a dialog stands on it (hooks tell of one shortly before it is drawn).
 
-    Bounded: the last look is returned, whatever it shows.
+    It stands if two looks show the same: tmux may be looked at between two pieces of what was
+    written, and then shows a part of the choices. Bounded: the last look is returned, whatever it
+    shows.
     """
-    look = None
+    look = before = None
     for _ in range(LOOKS):
         look = await _screen(control, pane, cli)
-        if look is None or (look.status == "blocked" and look.options):
+        if look is None or (look.options and before is not None and look.dialog == before.dialog):
             break
+        before = look
         await asyncio.sleep(LOOK_PAUSE)
     return look

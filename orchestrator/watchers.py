@@ -7,13 +7,13 @@ terminal or a transcript (launched, adopted, restored), its watches are what its
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import aiofiles
 
-from orchestrator import launching, procfs
+from orchestrator import launching, procfs, speaking
 from orchestrator.checks import Checks
 from orchestrator.core import changes, views
 from orchestrator.core.events import DeadlinePassed, ProcessExited
@@ -21,7 +21,7 @@ from orchestrator.core.readings import in_first_run
 from orchestrator.core.screen import Look, is_emptied, read
 from orchestrator.core.spec import CliSpec
 from orchestrator.core.state import NEEDS_HUMAN, Agent, Doing, Process, Source, Status, World
-from orchestrator.core.versions import for_version
+from orchestrator.core.versions import as_told
 from orchestrator.errors import TmuxError, TmuxGone
 from orchestrator.launching import Environment
 from orchestrator.locations import SessionPaths
@@ -111,7 +111,9 @@ class Watchers:
         self._looks: dict[str, tuple[int, Look, float | None]] = {}
         # By agent: when its newest snapshot was ordered (wall clock, monotonic).
         self._taken: dict[str, tuple[float, float]] = {}
+        # Dialogs that show no choices yet, and those that may not show all of them.
         self._undrawn: dict[str, tuple[Look, asyncio.TimerHandle]] = {}
+        self._standing: dict[str, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._marking = False
         self._marked: Process | None = None
@@ -204,10 +206,11 @@ class Watchers:
         pane = agent.pane if agent is not None and agent.run == run else None
         self._spawn(self._tell_exit(name, run, pane))
 
-    def _spawn(self, work: Any) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _tell_exit(self, name: str, run: int, pane: str | None) -> None:
         """Post the death at once, and its exit status as soon as tmux knows it."""
@@ -321,7 +324,17 @@ class Watchers:
         depends = reads_screen(cli) or "status" in agent.doubts
         overtaken = depends and look.status not in (None, agent.status.value)
         if overtaken or self._is_news(name, agent.run, look):
-            self._seen(name, agent.run, look)
+            if look.options and agent.pane is not None:
+                self._standing[name] = self._spawn(self._stands(agent, agent.pane, cli, look))
+            else:
+                self._seen(name, agent.run, look)
+
+    async def _stands(self, agent: Agent, pane: str, cli: CliSpec, look: Look) -> None:
+        """Tell of a dialog once it stands: the first look may have come while it was drawn."""
+        told = as_told(cli, agent.version)
+        with contextlib.suppress(TmuxError, OSError):
+            look = await speaking.look_for_dialog(self._link.control, pane, told) or look
+        self._seen(agent.name, agent.run, replace(look, draft=None))
 
     def _is_news(self, name: str, run: int, look: Look) -> bool:
         """Whether it says something else than the last: of a limit, that it ends at another time.
@@ -362,9 +375,11 @@ class Watchers:
         self._post(screen_seen(name, run, look, self._taken.get(name)))
 
     def _drawn(self, name: str) -> None:
-        """A dialog that had no choices yet has them, or has gone."""
+        """A dialog that was not wholly drawn yet is, or has gone."""
         if waiting := self._undrawn.pop(name, None):
             waiting[1].cancel()
+        if standing := self._standing.pop(name, None):
+            standing.cancel()
 
     # -- the status line --------------------------------------------------------------------------
 
@@ -434,7 +449,7 @@ def _unheard(agent: Agent) -> bool:
 
 def _read(lines: list[str], cli: CliSpec, agent: Agent) -> Look:
     """What the screen says, but for the input line: each key in it would be an event."""
-    return replace(read(lines, for_version(cli.screen, agent.version)[0]), draft=None)
+    return replace(read(lines, as_told(cli, agent.version).screen), draft=None)
 
 
 def _needs_screen(agent: Agent) -> bool:

@@ -13,6 +13,7 @@ from orchestrator.core.effects import GiveAnswer
 from orchestrator.core.state import Agent
 from orchestrator.definitions import read_definition
 from orchestrator.locations import PACKAGE
+from orchestrator.tmux import panes
 from orchestrator.tmux.control import Control
 from tests.core.worlds import agent_spec, running
 
@@ -69,3 +70,54 @@ async def test_the_hook_of_the_newest_request_is_waited_for(
     await answering.give(cast(Control, Blank()), effect, cast(Asking, hooks), lambda: agent)
     (within,) = hooks.waited
     assert within == pytest.approx(waits)
+
+
+DRAWN = ["Do you want to proceed?", "❯ 1. Yes", "  2. No, and say why", "  3. No"]
+FIRST = ["────────", "ls a", *DRAWN]
+SECOND = ["────────", "ls b", *DRAWN]
+FOOTER = " Esc to cancel · Tab to amend"
+
+
+class Drawing:
+    """A pane that asks; on a key it asks something else, drawn one line more at each look."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.keys: list[str] = []
+        self.drawn = 4
+        monkeypatch.setattr(panes, "in_mode", self._in_mode)
+
+    @staticmethod
+    async def _in_mode(control: Control, pane: str) -> bool:
+        return False
+
+    async def run(self, argv: Sequence[str]) -> None:
+        self.keys.append(argv[-1])
+
+    async def snapshot(self, pane: str) -> Sequence[str]:
+        if not self.keys:
+            return [*FIRST, FOOTER]
+        self.drawn += 1
+        return [*SECOND[: self.drawn], FOOTER]
+
+
+async def test_the_dialog_after_an_answer_is_told_of_once_it_is_drawn(
+    noon: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent, pane = asking(60.0), Drawing(monkeypatch)
+    assert agent.ask is not None
+    effect = GiveAnswer(
+        agent="a",
+        run=1,
+        pane="%1",
+        cli=CLAUDE,
+        ask=agent.ask,
+        choice="3",
+        reason=None,
+        request="r",
+    )
+    outcome = await answering.give(
+        cast(Control, pane), effect, cast(Asking, Hooks()), lambda: agent
+    )
+    assert (outcome.refused, outcome.label, pane.keys) == (None, "No", ["3"])
+    assert outcome.after is not None
+    assert outcome.after.options == (("1", "Yes"), ("2", "No, and say why"), ("3", "No"))

@@ -70,6 +70,22 @@ MUTATIONS = (
         "cannot_begin_a_record",
     ),
     Mutation(
+        "a dialog that is half drawn is not told of",
+        "speaking.py",
+        "look.options and before is not None and look.dialog == before.dialog",
+        "look.options",
+        "tests/test_watchers.py",
+        "once_it_stands",
+    ),
+    Mutation(
+        "the dialog that comes after an answer is not told of half drawn",
+        "answering.py",
+        "now.options and last is not None and now.dialog == last.dialog",
+        "now.options",
+        "tests/test_answering.py",
+        "once_it_is_drawn",
+    ),
+    Mutation(
         "a sub-agent's hooks are not the session's",
         "core/readings.py",
         "    if event.subagent:\n        return None\n",
@@ -524,7 +540,7 @@ MUTATIONS = (
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("mutation", MUTATIONS if FULL else MUTATIONS[:3], ids=lambda m: m.what)
 def test_a_defence_that_is_taken_out_is_missed(mutation: Mutation, tmp_path: Path) -> None:
-    for part in ("orchestrator", "tests"):
+    for part in ("orchestrator", "tests", "agents"):
         ignore = shutil.ignore_patterns("__pycache__", "end_to_end", "payloads", "screens")
         shutil.copytree(ROOT / part, tmp_path / part, ignore=ignore)
     shutil.copy(ROOT / "pyproject.toml", tmp_path)

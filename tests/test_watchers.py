@@ -172,19 +172,25 @@ async def test_what_the_server_took_with_it_is_not_told_twice(dies: Dies) -> Non
 
 
 class Screens(Tmux):
-    """A server whose pane shows `lines`."""
+    """A server whose pane shows `lines`; where they are being drawn, one more at each look."""
 
-    def __init__(self, lines: Sequence[str]) -> None:
+    def __init__(self, lines: Sequence[str], drawn: int | None = None) -> None:
         super().__init__(away=0)
         self.lines = lines
+        self.drawn = drawn
 
     async def snapshot(self, pane: str, *, history: bool = False) -> Sequence[str]:
-        return self.lines
+        shown = self.lines[: self.drawn]
+        self.drawn = None if self.drawn is None else self.drawn + 1
+        return shown
 
 
 LIMITED = ScreenPattern(match=r"limit, (?P<seconds>\d+)s", status="limited")
 RETRYING = ScreenPattern(match="again", status="working", doing="retrying")
 READY = ScreenPattern(match="ready", status="ready")
+ASKS = ScreenPattern(match="Proceed", status="blocked", ask="permission")
+OPTION = r"^ *(?P<cursor>❯)? *(?P<key>\d)\. (?P<label>.+)"
+DIALOG = ["Proceed?", "❯ 1. Yes", "  2. Yes, always", "  3. No"]
 
 
 @pytest.fixture
@@ -263,3 +269,23 @@ async def test_a_screen_that_stands_in_for_a_status_file_tells_what_it_told_befo
     )
     made._screen("a", ["ready"])
     assert session.status is Status.READY
+
+
+async def test_a_dialog_is_told_of_once_it_stands(
+    watching: tuple[Watchers, Session, Screens],
+) -> None:
+    """The first look comes while it is drawn: its first choices are not all that it has."""
+    made, session, tmux = watching
+    team = session.world.team
+    assert team is not None
+    screen = replace(team.clis["demo"].screen, patterns=(ASKS,), option=OPTION)
+    clis = {**team.clis, "demo": replace(team.clis["demo"], screen=screen)}
+    session.world = replace(session.world, team=replace(team, clis=clis))
+    tmux.lines, tmux.drawn = DIALOG, 3
+    made._screen("a", DIALOG[:3])
+    await made.settle()
+    (told,) = [e for e in session.posted if isinstance(e, ScreenSeen)]
+    assert [label for _, label in told.options] == ["Yes", "Yes, always", "No"]
+    made._screen("a", DIALOG)
+    await made.settle()
+    assert shown(session) == [("blocked", None)], "it is no news"

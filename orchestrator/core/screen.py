@@ -48,6 +48,11 @@ class Look:
     seconds: float | None = None
     draft: str | None = None
 
+    @property
+    def dialog(self) -> tuple[object, ...]:
+        """What tells one dialog from another, and one that stands from one that is half drawn."""
+        return self.status, self.text, self.options
+
 
 @lru_cache(maxsize=512)
 def _compiled(pattern: str) -> re.Pattern[str]:
