@@ -5,15 +5,15 @@ where the type decides something gives None (or `Malformed`, with the reason); a
 type is only left out. Texts are cut here, so nothing behind this module meets a large one.
 """
 
-import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Literal, assert_never
 
 from orchestrator.core.spec import CliSpec
 from orchestrator.core.tokens import NONE, Tokens
 from orchestrator.core.turns import TurnLine
+from orchestrator.core.untyped import count_of, object_of, objects, parsed, text_of
 from orchestrator.core.values import value
 
 Dialect = Literal["claude"]
@@ -33,8 +33,6 @@ NAME = 4_096
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 # Objects tried as the start of a whole record in a line that is none; half a line has a few.
 CUT_STARTS = 64
-# Tokens: what a 64-bit column holds with room to add up.
-TOKENS = 10**12
 # USD: what nobody ever spends in one conversation.
 COST = 1e9
 # Of an answer that does not say which; and of what the CLI itself put into the answer's place.
@@ -144,7 +142,7 @@ def dialect_of(cli: CliSpec) -> Dialect:
 
 def parse_hook(dialect: Dialect, hook: str, data: bytes) -> HookFields | Malformed:
     """Read the payload of `hook` from bytes."""
-    payload = _parse(data)
+    payload = parsed(data)
     if payload is None:
         return Malformed(reason="is not a JSON object")
     try:
@@ -175,7 +173,7 @@ def is_conversation(dialect: Dialect, line: bytes) -> bool:
     conversation to go on with."""
     match dialect:
         case "claude":
-            entry = _parse(line)
+            entry = parsed(line)
             return entry is not None and entry.get("type") in ("user", "assistant")
         case _:
             assert_never(dialect)
@@ -185,7 +183,7 @@ def read_turn_line(dialect: Dialect, line: bytes) -> TurnLine | None:
     """What a line of the transcript tells of a turn, its texts whole; None if nothing."""
     match dialect:
         case "claude":
-            entry = _parse(line) or _after_cut(line)
+            entry = parsed(line) or _after_cut(line)
             return None if entry is None else _claude_turn(entry)
         case _:
             assert_never(dialect)
@@ -193,7 +191,7 @@ def read_turn_line(dialect: Dialect, line: bytes) -> TurnLine | None:
 
 def parse_status_line(dialect: Dialect, data: bytes) -> StatusLine | Malformed:
     """Read what the CLI gives to the command that draws its status line."""
-    payload = _parse(data)
+    payload = parsed(data)
     if payload is None:
         return Malformed(reason="is not a JSON object")
     match dialect:
@@ -235,15 +233,15 @@ def _claude_hook(hook: str, payload: Mapping[str, Any]) -> HookFields:
     field, limit = TEXT.get(hook, ("", 0))
     return HookFields(
         conversation=_conversation(payload),
-        transcript=_name(_strict(payload, "transcript_path", str)),
-        tool=_name(_strict(payload, "tool_name", str)),
+        transcript=text_of(_strict(payload, "transcript_path", str), NAME),
+        tool=text_of(_strict(payload, "tool_name", str), NAME),
         argument=_argument(tool_input),
-        text=_text(payload.get(field), limit),
-        reason=_text(payload.get(REASON.get(hook, "")), LABEL),
+        text=text_of(payload.get(field), limit),
+        reason=text_of(payload.get(REASON.get(hook, "")), LABEL),
         question=question,
         options=options,
-        subagent=_name(_strict(payload, "agent_id", str)) or None,
-        background=sum(task.get("type") != SHELL_TASK for task in _dicts(tasks)),
+        subagent=text_of(_strict(payload, "agent_id", str), NAME) or None,
+        background=sum(task.get("type") != SHELL_TASK for task in objects(tasks)),
     )
 
 
@@ -275,7 +273,7 @@ def _argument(tool_input: Mapping[str, Any]) -> str | None:
     # A tool that nobody has heard of: its first text says most.
     for found in (*known, *tool_input.values()):
         # Far more than is kept: blanks are folded after the cut.
-        text = _text(found, 10 * ARGUMENT)
+        text = text_of(found, 10 * ARGUMENT)
         if text and (line := " ".join(text.split())):
             whole = len(line) <= ARGUMENT and len(str(found)) <= 10 * ARGUMENT
             return line if whole else f"{line[: ARGUMENT - 1]}…"
@@ -284,11 +282,11 @@ def _argument(tool_input: Mapping[str, Any]) -> str | None:
 
 def _question(tool_input: Mapping[str, Any]) -> tuple[str | None, tuple[str, ...]]:
     """The first question of AskUserQuestion and the labels of its options."""
-    first = next(_dicts(tool_input.get("questions")), {})
-    question = _text(first.get("question"), WORDS)
+    first = next(objects(tool_input.get("questions")), {})
+    question = text_of(first.get("question"), WORDS)
     if question is None:
         return None, ()
-    labels = (_text(option.get("label"), LABEL) for option in _dicts(first.get("options")))
+    labels = (text_of(option.get("label"), LABEL) for option in objects(first.get("options")))
     return question, tuple(label for label in labels if label)[:OPTIONS]
 
 
@@ -297,21 +295,21 @@ def _question(tool_input: Mapping[str, Any]) -> tuple[str | None, tuple[str, ...
 
 def _claude_status_line(payload: Mapping[str, Any]) -> StatusLine | Malformed:
     conversation = conversation_id(payload.get("session_id"))
-    cost = _dict(payload.get("cost")).get("total_cost_usd")
+    cost = object_of(payload.get("cost")).get("total_cost_usd")
     cost = None if isinstance(cost, bool) else cost
     if conversation is None or not isinstance(cost, int | float) or not 0 <= cost <= COST:
         return Malformed(reason="has no session_id, or no total_cost_usd in cost")
-    context = _dict(payload.get("context_window"))
+    context = object_of(payload.get("context_window"))
     usage = context.get("current_usage")
     return StatusLine(
         conversation=conversation,
-        model=_name(_dict(payload.get("model")).get("id")),
+        model=text_of(object_of(payload.get("model")).get("id"), NAME),
         cost_usd=float(cost),
         # There from the first answer on that this process got.
-        answered=bool(_dict(payload.get("prompt_cache")).get("requests")),
+        answered=bool(object_of(payload.get("prompt_cache")).get("requests")),
         context_used=_given(usage) if isinstance(usage, dict) else None,
-        context_size=_count(context.get("context_window_size")) or None,
-        version=_text(payload.get("version"), LABEL) or None,
+        context_size=count_of(context.get("context_window_size")) or None,
+        version=text_of(payload.get("version"), LABEL) or None,
     )
 
 
@@ -323,10 +321,10 @@ def _given(usage: Mapping[str, Any]) -> int:
 
 def _tokens(usage: Mapping[str, Any]) -> Tokens:
     return Tokens(
-        input=_count(usage.get("input_tokens")),
-        output=_count(usage.get("output_tokens")),
-        cache_write=_count(usage.get("cache_creation_input_tokens")),
-        cache_read=_count(usage.get("cache_read_input_tokens")),
+        input=count_of(usage.get("input_tokens")),
+        output=count_of(usage.get("output_tokens")),
+        cache_write=count_of(usage.get("cache_creation_input_tokens")),
+        cache_read=count_of(usage.get("cache_read_input_tokens")),
     )
 
 
@@ -334,7 +332,7 @@ def _tokens(usage: Mapping[str, Any]) -> Tokens:
 
 
 def _claude_line(line: bytes) -> TranscriptLine | None:
-    entry = _parse(line) or _after_cut(line)
+    entry = parsed(line) or _after_cut(line)
     if entry is None:
         return None
     found: TranscriptLine | None
@@ -358,7 +356,7 @@ def _after_cut(line: bytes) -> dict[str, Any] | None:
         if start < 0:
             break
         # An object inside of the record fails on the braces behind it.
-        if found := _parse(line[start:]):
+        if found := parsed(line[start:]):
             return found
     return None
 
@@ -376,7 +374,7 @@ def _claude_user(
 def _prompt(
     entry: Mapping[str, Any], content: object, limit: int | None = TRANSCRIPT_PROMPT
 ) -> TranscriptLine | None:
-    if any(block.get("type") == "tool_result" for block in _dicts(content)):
+    if any(block.get("type") == "tool_result" for block in objects(content)):
         return None
     text = _content(content, limit)
     if not text or text.lstrip().startswith(NOT_TYPED):
@@ -388,7 +386,7 @@ def _claude_assistant(entry: Mapping[str, Any]) -> TranscriptLine | None:
     message = entry.get("message")
     if not isinstance(message, dict):
         return None
-    model = _name(message.get("model")) or UNKNOWN_MODEL
+    model = text_of(message.get("model"), NAME) or UNKNOWN_MODEL
     words = _content(message.get("content"), TRANSCRIPT_WORDS)
     if entry.get("isSidechain") or words == FILLER:
         words = None  # a sub-agent's, or the CLI's own
@@ -396,10 +394,10 @@ def _claude_assistant(entry: Mapping[str, Any]) -> TranscriptLine | None:
         uuid=_uuid(entry),
         at=_time(entry),
         words=words or None,
-        message=_name(message.get("id")),
+        message=text_of(message.get("id"), NAME),
         model=model,
         failed=bool(entry.get("isApiErrorMessage")) and not entry.get("isSidechain"),
-        tokens=NONE if model == SYNTHETIC else _tokens(_dict(message.get("usage"))),
+        tokens=NONE if model == SYNTHETIC else _tokens(object_of(message.get("usage"))),
     )
     return found if found.words or found.tokens != NONE else None
 
@@ -408,7 +406,7 @@ def _claude_turn(entry: Mapping[str, Any]) -> TurnLine | None:
     if entry.get("isSidechain"):
         return None  # a sub-agent's
     uuid, at = _uuid(entry), _time(entry)
-    message = _dict(entry.get("message"))
+    message = object_of(entry.get("message"))
     content = message.get("content")
     match entry.get("type"):
         case "user" if isinstance(content, list) and _is_interruption(content):
@@ -420,7 +418,7 @@ def _claude_turn(entry: Mapping[str, Any]) -> TurnLine | None:
             queued = _prompt(entry, entry.get("content"), None)
             return None if queued is None else TurnLine(uuid=uuid, at=at, queued=queued.prompt)
         case "attachment":
-            command = _dict(entry.get("attachment"))
+            command = object_of(entry.get("attachment"))
             if command.get("type") != "queued_command":
                 return None
             joining = _prompt(entry, command.get("prompt"), None)
@@ -445,21 +443,21 @@ def _claude_turn(entry: Mapping[str, Any]) -> TurnLine | None:
 def _is_interruption(content: object) -> bool:
     return any(
         isinstance(text := block.get("text"), str) and text.startswith(INTERRUPTED)
-        for block in _dicts(content)
+        for block in objects(content)
     )
 
 
 def _content(content: object, limit: int | None) -> str | None:
     """The text of a message: a string, or the text blocks of a list."""
     if isinstance(content, str):
-        return _text(content, limit)
-    texts = (_text(b.get("text"), limit) for b in _dicts(content) if b.get("type") == "text")
+        return text_of(content, limit)
+    texts = (text_of(b.get("text"), limit) for b in objects(content) if b.get("type") == "text")
     joined = "\n".join(text for text in texts if text)
     return joined[:limit] or None
 
 
 def _uuid(entry: Mapping[str, Any]) -> str | None:
-    return _name(entry.get("uuid"))
+    return text_of(entry.get("uuid"), NAME)
 
 
 def _time(entry: Mapping[str, Any]) -> float | None:
@@ -470,45 +468,3 @@ def _time(entry: Mapping[str, Any]) -> float | None:
         return datetime.fromisoformat(stamp[:40]).timestamp()
     except (ValueError, OverflowError, OSError):
         return None
-
-
-# -- JSON of unknown origin -----------------------------------------------------------------------
-
-
-def _parse(data: bytes) -> dict[str, Any] | None:
-    try:
-        found = json.loads(data.decode("utf-8", "replace"))
-    except (ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict) else None
-
-
-def _text(found: object, limit: int | None) -> str | None:
-    """At most `limit` characters (None: all) that UTF-8 can hold.
-
-    JSON can spell half a surrogate pair.
-    """
-    if not isinstance(found, str):
-        return None
-    return found[:limit].encode("utf-8", "replace").decode()
-
-
-def _name(found: object) -> str | None:
-    return _text(found, NAME)
-
-
-def _count(found: object) -> int:
-    if not isinstance(found, int) or isinstance(found, bool):
-        return 0
-    return max(0, min(found, TOKENS))
-
-
-def _dict(found: object) -> Mapping[str, Any]:
-    """An object; an empty one instead of anything else."""
-    return found if isinstance(found, dict) else {}
-
-
-def _dicts(found: object) -> Iterator[dict[str, Any]]:
-    """The objects of a list; nothing of anything else."""
-    if isinstance(found, list):
-        yield from (item for item in found if isinstance(item, dict))

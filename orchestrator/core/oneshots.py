@@ -5,12 +5,13 @@ values that nobody knows are passed over.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
 from orchestrator.core.text import safe_text
 from orchestrator.core.tokens import NONE, Tokens
+from orchestrator.core.untyped import object_of, objects, text_of
 from orchestrator.core.values import value
 
 Dialect = Literal["claude"]
@@ -177,7 +178,7 @@ def _claude(stream: Stream, event: Mapping[str, Any]) -> tuple[Stream, Piece | R
             retry = _claude_retry(event) if event.get("subtype") == "api_retry" else None
             return replace(stream, began=True), retry
         case "stream_event":
-            return _claude_partial(stream, _dict(event.get("event")), main)
+            return _claude_partial(stream, object_of(event.get("event")), main)
         case "assistant":
             return _claude_message(stream, event, main)
         case "result":
@@ -200,17 +201,17 @@ def _claude_partial(
 ) -> tuple[Stream, Piece | None]:
     match event.get("type"):
         case "message_start" if main:
-            return _of_model(stream, _dict(event.get("message"))), None
+            return _of_model(stream, object_of(event.get("message"))), None
         case "content_block_start":
-            block = _dict(event.get("content_block"))
+            block = object_of(event.get("content_block"))
             stream = replace(stream, tools=stream.tools or _is_tool(block))
             return (replace(stream, heard="") if main else stream), None
         case "content_block_delta" if main:
-            delta = _dict(event.get("delta"))
+            delta = object_of(event.get("delta"))
             if delta.get("type") == "text_delta":
                 return _told(stream, stream.heard + _text(delta.get("text")))
         case "message_delta" if main:
-            return _stopped(stream, _dict(event.get("delta"))), None
+            return _stopped(stream, object_of(event.get("delta"))), None
     return stream, None
 
 
@@ -218,8 +219,8 @@ def _claude_message(
     stream: Stream, event: Mapping[str, Any], main: bool
 ) -> tuple[Stream, Piece | None]:
     """A message, or a whole block of one: with partial messages it has been heard already."""
-    message = _dict(event.get("message"))
-    blocks = list(_dicts(message.get("content")))
+    message = object_of(event.get("message"))
+    blocks = list(objects(message.get("content")))
     stream = replace(stream, began=True, tools=stream.tools or any(map(_is_tool, blocks)))
     if not main:
         return stream, None
@@ -278,7 +279,7 @@ def _claude_tokens(event: Mapping[str, Any]) -> Tokens:
             cache_write=_count(used.get("cacheCreationInputTokens")),
             cache_read=_count(used.get("cacheReadInputTokens")),
         )
-        for used in map(_dict, by_model.values() if isinstance(by_model, dict) else ())
+        for used in map(object_of, by_model.values() if isinstance(by_model, dict) else ())
     ]
     return sum(tokens, NONE)
 
@@ -304,17 +305,8 @@ def _claude_failure(stream: Stream, event: Mapping[str, Any]) -> Failure:
 # -- values ----------------------------------------------------------------------------------------
 
 
-def _dict(item: object) -> Mapping[str, Any]:
-    return item if isinstance(item, dict) else {}
-
-
-def _dicts(items: object) -> Iterator[Mapping[str, Any]]:
-    return (item for item in (items if isinstance(items, list) else ()) if isinstance(item, dict))
-
-
 def _text(item: object) -> str:
-    """A text that any file and terminal can be given: JSON can hold half a surrogate pair."""
-    return item.encode("utf-8", "replace").decode() if isinstance(item, str) else ""
+    return text_of(item) or ""
 
 
 def _number(item: object) -> float | None:
