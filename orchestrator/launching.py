@@ -4,7 +4,6 @@ Values of the person's environment are never written: they are in a memory file 
 that the launcher opens through /proc. What is on disk is the blueprint's own, and `CREW_*`.
 """
 
-import asyncio
 import json
 import os
 import sys
@@ -13,8 +12,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-
-import aiofiles
 
 from orchestrator import failpoints, settings
 from orchestrator.core.dialects import Dialect, is_conversation
@@ -134,26 +131,30 @@ def transcript_path(cli: CliSpec, known: Mapping[str, str | None], agent: Agent)
     return Path(_fill(cli.transcript.path, known))
 
 
-async def prepare(
+def prepare(
     effect: Spawn,
     paths: SessionPaths,
     session: str,
     root: str,
     environment: Environment,
 ) -> tuple[Path, bool, str | None]:
-    """Write the launch order; returns its file, whether it resumes, and the transcript's path."""
+    """Write the launch order; returns its file, whether it resumes, and the transcript's path.
+
+    It waits for the disk. A team's agents are launched at once, so it is called in one thread for
+    all of it: a loop that is busy takes its time to go on after each file.
+    """
     cli, spec = effect.cli, effect.spec
     known = values(spec, cli, paths, root, environment.values, effect.conversation)
     transcript = effect.transcript
     if transcript is None and cli.transcript is not None:
         transcript = _fill(cli.transcript.path, known)
     # Only a conversation that is seen to exist can be resumed.
-    resume = effect.resume and transcript is not None and await _can_resume(cli, Path(transcript))
+    resume = effect.resume and transcript is not None and _can_resume(cli, Path(transcript))
     if not resume and transcript is not None and cli.transcript and Path(transcript).is_file():
         # The CLI would refuse the old id: the file, which stays as it is, has it.
         known = values(spec, cli, paths, root, environment.values, str(uuid.uuid4()))
         transcript = _fill(cli.transcript.path, known)
-    await _write_settings(spec, cli, paths, root, known)
+    _write_settings(spec, cli, paths, root, known)
     ours = replace(spec, arguments=settings.without(cli, spec.arguments))
     order = launch_order(
         argv=build_argv(cli, ours, values=known, resume=resume),
@@ -172,7 +173,7 @@ async def prepare(
     for old in paths.launch.glob(f"{spec.name}.[0-9]*.order"):
         old.unlink(missing_ok=True)  # of a launch that came to nothing
     file = paths.launch / f"{spec.name}.{effect.run}.order"
-    await _write(file, order)
+    _write(file, order)
     return file, resume, transcript
 
 
@@ -201,12 +202,12 @@ def launch_order(
     return "".join(f"{record}\0" for record in records)
 
 
-async def _can_resume(cli: CliSpec, transcript: Path) -> bool:
+def _can_resume(cli: CliSpec, transcript: Path) -> bool:
     """Whether there is something to go on with: a power cut may leave an empty file, a process
     that is killed at its first prompt one without the prompt."""
     if not transcript.is_file() or cli.hooks is None:
         return transcript.is_file()
-    return await asyncio.to_thread(_has_conversation, cli.hooks.dialect, transcript)
+    return _has_conversation(cli.hooks.dialect, transcript)
 
 
 def _has_conversation(dialect: Dialect, transcript: Path) -> bool:
@@ -217,29 +218,27 @@ def _has_conversation(dialect: Dialect, transcript: Path) -> bool:
         return False
 
 
-async def _write_settings(
+def _write_settings(
     spec: AgentSpec, cli: CliSpec, paths: SessionPaths, root: str, known: Values
 ) -> None:
     """Write what the CLI is given beside its arguments: settings, MCP servers."""
     if known["settings"] is not None:
         line = paths.settings / f"{spec.name}.status-line"
         own = settings.own_status_line(cli, spec, root, known.get("config"))
-        await _write(line, own or "")
+        _write(line, own or "")
         whole = settings.build(cli, spec, root, line)
-        await _write(Path(known["settings"]), json.dumps(whole, indent=1))
+        _write(Path(known["settings"]), json.dumps(whole, indent=1))
     if known["mcp"] is not None:
         servers = {"mcpServers": dict(spec.mcp_servers)}
-        await _write(Path(known["mcp"]), json.dumps(servers, indent=1))
+        _write(Path(known["mcp"]), json.dumps(servers, indent=1))
 
 
-async def _write(file: Path, text: str) -> None:
+def _write(file: Path, text: str) -> None:
     """Write a private file whole: a reader sees the old one or the new one."""
     half = file.with_name(f".{file.name}.half")
     failpoints.hit("file")
-    async with aiofiles.open(
-        half, "w", encoding="utf-8", errors="surrogateescape", opener=private
-    ) as out:
-        await out.write(text)
+    with open(half, "w", encoding="utf-8", errors="surrogateescape", opener=private) as out:
+        out.write(text)
     failpoints.hit("file")
     half.replace(file)
 

@@ -265,8 +265,13 @@ class Runner:
     async def _spawn(self, effect: Spawn) -> None:
         world = self._world()
         assert world.team is not None, "a spawn belongs to a team"
-        file, resumed, transcript = await launching.prepare(
-            effect, self._paths, world.session, world.team.root, self._environment()
+        file, resumed, transcript = await asyncio.to_thread(
+            launching.prepare,
+            effect,
+            self._paths,
+            world.session,
+            world.team.root,
+            self._environment(),
         )
         control = self._link.control
         opened = await self._already(control, effect)

@@ -18,7 +18,7 @@ USER = json.dumps({"type": "user", "message": {"role": "user", "content": "hello
 MODE = '{"type":"mode","mode":"normal"}\n'
 
 
-async def launched(home: Path, *, hooks: bool = True) -> tuple[list[str], bool, str | None]:
+def launched(home: Path, *, hooks: bool = True) -> tuple[list[str], bool, str | None]:
     """The argv of an agent that has begun, whether it resumes, and its transcript."""
     paths = SessionPaths(home / "state")
     for directory in (paths.launch, paths.settings):
@@ -46,9 +46,7 @@ async def launched(home: Path, *, hooks: bool = True) -> tuple[list[str], bool, 
     )
     environment = Environment({})
     try:
-        file, resumed, transcript = await launching.prepare(
-            effect, paths, "t", str(home), environment
-        )
+        file, resumed, transcript = launching.prepare(effect, paths, "t", str(home), environment)
     finally:
         environment.close()
     argv = [text for text in file.read_text().split("\0") if text.startswith("arg ")]
@@ -56,14 +54,14 @@ async def launched(home: Path, *, hooks: bool = True) -> tuple[list[str], bool, 
 
 
 @pytest.mark.parametrize("text", [USER, MODE + USER, "{half\n" + USER, USER + '{"type":"assis'])
-async def test_a_conversation_is_gone_on_with(home: Path, text: str) -> None:
+def test_a_conversation_is_gone_on_with(home: Path, text: str) -> None:
     file = home / f"{OLD}.jsonl"
     file.write_text(text)
-    assert await launched(home) == (["--resume", OLD], True, str(file))
+    assert launched(home) == (["--resume", OLD], True, str(file))
 
 
-async def test_without_a_transcript_it_starts_afresh_under_its_id(home: Path) -> None:
-    argv, resumed, transcript = await launched(home)
+def test_without_a_transcript_it_starts_afresh_under_its_id(home: Path) -> None:
+    argv, resumed, transcript = launched(home)
     assert (argv, resumed, transcript) == (
         ["--session-id", OLD],
         False,
@@ -72,20 +70,20 @@ async def test_without_a_transcript_it_starts_afresh_under_its_id(home: Path) ->
 
 
 @pytest.mark.parametrize("text", ["", "\n", "\0" * 4096, MODE, MODE + USER[:-20], "{{{\n" * 5])
-async def test_where_there_is_nothing_to_go_on_with_it_starts_under_another_id(
+def test_where_there_is_nothing_to_go_on_with_it_starts_under_another_id(
     home: Path, text: str
 ) -> None:
     """The CLI would refuse to resume it, and its id as well."""
     file = home / f"{OLD}.jsonl"
     file.write_text(text)
-    (flag, conversation), resumed, transcript = await launched(home)
+    (flag, conversation), resumed, transcript = launched(home)
     assert (flag, resumed) == ("--session-id", False)
     assert conversation != OLD
     assert transcript == str(home / f"{conversation}.jsonl")
     assert file.read_text() == text
 
 
-async def test_a_transcript_that_cannot_be_read_by_us_is_a_conversation(home: Path) -> None:
+def test_a_transcript_that_cannot_be_read_by_us_is_a_conversation(home: Path) -> None:
     file = home / f"{OLD}.jsonl"
     file.write_text("in words of its own\n")
-    assert await launched(home, hooks=False) == (["--resume", OLD], True, str(file))
+    assert launched(home, hooks=False) == (["--resume", OLD], True, str(file))

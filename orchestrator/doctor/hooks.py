@@ -4,7 +4,6 @@ What counts is the file that its SessionStart hook puts into the spool. No messa
 model is asked; a dialog that stands before is named, and left alone.
 """
 
-import asyncio
 import os
 import subprocess
 import sys
@@ -79,12 +78,12 @@ class _Trial:
     def run(self, name: str) -> Finding:
         environment = launching.Environment(self._environ)
         try:
-            pane = self._open(asyncio.run(self._prepare(environment)))
+            pane = self._open(self._prepare(environment))
             return self._wait(name, pane)
         finally:
             environment.close()
 
-    async def _prepare(self, environment: launching.Environment) -> Path:
+    def _prepare(self, environment: launching.Environment) -> Path:
         spec = AgentSpec(name=self._cli.name, cli=self._cli.name, env={}, restart=RestartPolicy())
         order = Spawn(
             agent=spec.name,
@@ -99,9 +98,7 @@ class _Trial:
             place=1,
         )
         session = self._paths.name
-        file, _, _ = await launching.prepare(
-            order, self._paths, session, str(self._root), environment
-        )
+        file, _, _ = launching.prepare(order, self._paths, session, str(self._root), environment)
         return file
 
     def _open(self, order: Path) -> str:
