@@ -17,14 +17,17 @@ from orchestrator.core.effects import GiveAnswer
 from orchestrator.core.screen import Look, choose, is_emptied, read
 from orchestrator.core.state import Agent, Ask
 from orchestrator.core.values import value
-from orchestrator.speaking import LOOK_PAUSE, LOOKS, PATIENCE, look_for_dialog
+from orchestrator.speaking import LOOK_PAUSE, LOOKS, look_for_dialog
 from orchestrator.tmux import panes
 from orchestrator.tmux.control import Control
 
 # Seconds that a dialog is left alone once it is seen: keys in the first 0.15 s of it are lost.
 SETTLING = 0.3
 # Seconds within which a hook that has told of a request comes to wait: it starts a Python.
-COMES = 0.5
+COMES = 3.0
+# Looks at what a key is to do, and at a dialog that was answered and is to go: a CLI may stand
+# still for seconds.
+MOVES, PATIENCE = 5 * LOOKS, 10 * LOOKS
 # How often a menu is gone through again that has let a key fall.
 TRIES = 2
 NEXT, PREVIOUS, TAKE = "Down", "Up", "Enter"
@@ -129,6 +132,13 @@ class _Answer:
         same = (agent.ask.hook, agent.ask.text) == (given.hook, given.text)
         return agent.ask if same else given
 
+    def _is_asked(self) -> bool:
+        try:
+            self._asked()
+        except _RefusedError:
+            return False
+        return True
+
     def _over(self) -> _RefusedError:
         return _RefusedError(f"{self._effect.agent} does not ask any more")
 
@@ -188,7 +198,7 @@ class _Answer:
     async def _moved(self, look: Look, cursor: int) -> int | None:
         """Where the mark is after a key: where it was, if the dialog did not take the key."""
         emptied = False
-        for _ in range(LOOKS):
+        for _ in range(MOVES):
             await asyncio.sleep(LOOK_PAUSE)
             now = await self._still(look)
             if is_emptied(now, look):
@@ -216,7 +226,7 @@ class _Answer:
             if await self._moved(look, look.cursor) != place:
                 raise _RefusedError(f"{self._effect.agent}'s dialog does not take own words")
         await self._control.paste(self._effect.pane, text, ())
-        for _ in range(LOOKS):
+        for _ in range(MOVES):
             await asyncio.sleep(LOOK_PAUSE)
             now = await self._look()
             if now is None or (now.text, len(now.options)) != (look.text, len(look.options)):
@@ -249,7 +259,8 @@ class _Answer:
 
     async def _settled(self) -> Look | None:
         """The dialog once it has stood for a while, or what the screen shows instead."""
-        look = await look_for_dialog(self._control, self._effect.pane, self._effect.cli)
+        effect = self._effect
+        look = await look_for_dialog(self._control, effect.pane, effect.cli, self._is_asked)
         for _ in range(LOOKS):
             if look is None or look.status != "blocked":
                 break

@@ -138,12 +138,16 @@ class Requests:
     async def _serve(self, request: Request, connection: Connection) -> None:
         await self.readable.wait()
         verb, name = request["verb"], request["id"]
+        question = getattr(self, f"_ask_{verb}", None)
+        if question is not None and verb in AGENTS_MAY:
+            # Whoever it is may: its process may have gone, having told all that it had to.
+            await question(request, connection)
+            return
         caller = self._caller(connection.pid)
         if caller is not None and verb not in AGENTS_MAY:
             text = f"{caller} is an agent: it may send and look, not {verb}"
             await connection.final(name, 1, {"error": text})
             return
-        question = getattr(self, f"_ask_{verb}", None)
         if question is not None:
             await question(request, connection)
             return

@@ -6,6 +6,7 @@ a yes, and a draft is a person's own.
 
 import asyncio
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -28,12 +29,15 @@ Verdict = Literal["taken", "absent", "draft", "unknown"]
 TAIL = 1024 * 1024
 # Seconds by which the clock of a transcript's line may be behind ours: it cuts off fractions.
 CLOCKS = 1.0
-# How often, and how far apart (s), a dialog that was told of is looked for on the screen.
+# How often, and how far apart (s), a dialog that was told of is looked for on the screen; and how
+# often while it is known to be still to come: a CLI may stand still for seconds before it draws.
 LOOKS, LOOK_PAUSE = 20, 0.05
+LATE = 10 * LOOKS
 # Looks at what is to go, a text or a dialog, and has not yet: a busy machine takes its time.
 PATIENCE = 3 * LOOKS
-# Looks after which a text that was pasted has been drawn, and may have been taken unseen.
-DRAWN = 5
+# Looks after which a text that was pasted has been drawn, and may have been taken unseen: on a
+# screen that has changed, and on one that has not, where the CLI may stand still.
+DRAWN, STILL = 5, 2 * LOOKS
 
 
 async def _screen(control: Control, pane: str, cli: CliSpec) -> Look | None:
@@ -74,10 +78,11 @@ async def taken_by_screen(control: Control, effect: TypeMessage) -> Look | None:
     hooks also when it works now, or when the text has scrolled up.
     """
     words = " ".join(effect.text.strip().split("\n")[-1].split())
-    drawn = False
+    drawn, first = False, None
     for number in range(PATIENCE):
         lines = await control.snapshot(effect.pane)
         if lines is not None:
+            first = first or lines
             look = read(lines, effect.cli.screen)
             shown = [" ".join(line.split()) for line in lines if line.strip()]
             scrolled = any(line.endswith(words) for line in shown[:-1])
@@ -88,7 +93,7 @@ async def taken_by_screen(control: Control, effect: TypeMessage) -> Look | None:
                 # No line at all: a command has opened a dialog, or has ended the CLI.
                 if drawn and (look.draft == "" or look.status == "blocked"):
                     return look
-                drawn = bool(look.draft) or number >= DRAWN
+                drawn = bool(look.draft) or number >= (STILL if lines == first else DRAWN)
         await asyncio.sleep(LOOK_PAUSE)
     return None
 
@@ -145,17 +150,21 @@ def _in_transcript(dialect: Dialect, path: Path, text: str, since: float) -> boo
     return found
 
 
-async def look_for_dialog(control: Control, pane: str, cli: CliSpec) -> Look | None:
+async def look_for_dialog(
+    control: Control, pane: str, cli: CliSpec, is_due: Callable[[], bool] = bool
+) -> Look | None:
     """The screen once a dialog stands on it (hooks tell of one shortly before it is drawn).
 
     It stands if two looks show the same: tmux may be looked at between two pieces of what was
     written, and then shows a part of the choices. Bounded: the last look is returned, whatever it
-    shows.
+    shows. `is_due`: whether one is still to come, which is worth more looks.
     """
     look = before = None
-    for _ in range(LOOKS):
+    for number in range(LATE):
         look = await _screen(control, pane, cli)
         if look is None or (look.options and before is not None and look.dialog == before.dialog):
+            break
+        if number >= LOOKS and (look.status == "blocked" or not is_due()):
             break
         before = look
         await asyncio.sleep(LOOK_PAUSE)

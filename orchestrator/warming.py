@@ -30,6 +30,8 @@ AT_ONCE = 2
 TIMEOUT = 1800
 # Seconds that `crew ask` has to end the CLI that it runs.
 GRACE = 2.0
+# Seconds for which one that has ended is still known: its last word may be read behind its end.
+KNOWN = 5.0
 
 
 class Watch(Protocol):
@@ -58,7 +60,7 @@ class Warming:
         self._due: dict[WarmSpec, None] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        # The processes that ask.
+        # The processes that ask, and those that just have.
         self.children: set[int] = set()
 
     def follow(self, world: World) -> None:
@@ -148,7 +150,7 @@ class Warming:
         try:
             _, said = await child.communicate(warm.prompt.encode())
         finally:
-            self.children.discard(child.pid)
+            asyncio.get_running_loop().call_later(KNOWN, self.children.discard, child.pid)
             if child.returncode is None:
                 await _end(child)
         if child.returncode:

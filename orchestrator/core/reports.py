@@ -38,6 +38,9 @@ OUTVOTED = 2.0
 HELD = 0.125
 # What a status file may know nothing of.
 APART = frozenset({Doing.BACKGROUND, Doing.COMPACTING})
+# Seconds in which a dialog that was told of is looked for on the screen again and again: a CLI may
+# stand still before it draws it.
+UNDRAWN = 10.0
 # The request of an answer that nobody but the blueprint asked for.
 TRUST = "trust:"
 
@@ -86,6 +89,8 @@ def received(step: Step, event: Report) -> None:
     if before is Status.STARTING and agent.status in AT_WORK:
         agents.launch_waiting(step, event)
     doubts.expect(step, event, event.agent)
+    if isinstance(event, ScreenSeen):
+        _look_once_more(step, agent, event)
     # The transcript may tell of a prompt before the status tells of its turn.
     if agent.status is Status.READY and not isinstance(event, TranscriptSeen):
         outbox.pump(step, event, agent.name)
@@ -276,6 +281,13 @@ def _look_for_options(step: Step, agent: Agent) -> None:
     if agent.ask is not None and agent.ask.shown is None and agent.pane is not None and team:
         cli = team.clis[agent.spec.cli]
         step.do(LookAtScreen(agent=agent.name, run=agent.run, pane=agent.pane, cli=cli))
+
+
+def _look_once_more(step: Step, agent: Agent, event: ScreenSeen) -> None:
+    """The dialog that was told of is not drawn yet."""
+    late = event.mono - agent.evidence.mono
+    if agent.status is Status.BLOCKED and event.status != "blocked" and late < UNDRAWN:
+        _look_for_options(step, agent)
 
 
 def look_again(step: Step) -> None:

@@ -13,6 +13,7 @@ import uuid
 from textual import work
 from textual.timer import Timer
 
+from orchestrator.client import Json
 from orchestrator.core.receipts import is_blank, is_for_shell
 from orchestrator.dashboard import model, needs
 from orchestrator.dashboard.board import Board
@@ -25,7 +26,9 @@ from orchestrator.errors import CrewError
 SAYS, SAID = 8.0, 4
 # Messages that are on their way, and seconds that a receipt normally takes at most.
 PENDING = ("queued", "typing")
-RECEIPT = 2.0
+RECEIPT = 5.0
+# And in which the end of one that is told of is on disk, where it is looked up.
+SETTLED = 10.0
 _STEP = 0.05
 # Seconds in which nobody reads a question: a key that comes sooner was meant for the one before.
 REACTION = 0.4
@@ -188,8 +191,8 @@ class Orders(Board):
             return
         try:
             if message["state"] in PENDING:
-                await self._while_pending(message["number"])
-                message = {**message, **(await self.link.request("send", **asked))["message"]}
+                ended = await self._while_pending(message["number"])
+                message = {**message, **await self._outcome(asked, SETTLED if ended else 0.0)}
         except CrewError as error:
             self.tell(str(error), bad=True)
             return
@@ -204,8 +207,18 @@ class Orders(Board):
                 bad = state in ("unconfirmed", "abandoned")
                 self.tell(f"message {number} to {agent} is {state}{why}", bad=bad)
 
-    async def _while_pending(self, number: int) -> None:
-        """Return when the message is not on its way any more, or after a moment."""
+    async def _outcome(self, asked: Json, seconds: float) -> Json:
+        """The message as it is on disk; its end, if that is there within so many seconds."""
+        end = time.monotonic() + seconds
+        while True:
+            found: Json = (await self.link.request("send", **asked))["message"]
+            if found["state"] not in PENDING or time.monotonic() >= end:
+                return found
+            await asyncio.sleep(_STEP)
+
+    async def _while_pending(self, number: int) -> bool:
+        """Return when the message is not on its way any more, or after a moment; whether it has
+        come to its end."""
         end = time.monotonic() + RECEIPT
         while time.monotonic() < end:
             await asyncio.sleep(_STEP)
@@ -213,9 +226,10 @@ class Orders(Board):
             agents = {agent["name"]: agent for agent in (self.view or {}).get("agents") or ()}
             found = [m for m in (self.view or {}).get("messages") or () if m["number"] == number]
             if not any(m["state"] in PENDING for m in found):
-                return
+                return True
             if any(agents.get(m["to"], {}).get("status") != "ready" for m in found):
-                return  # it cannot take it now: nothing is to be expected soon
+                break  # it cannot take it now: nothing is to be expected soon
+        return False
 
     def action_interrupt(self) -> None:
         if agent := self.in_hand():

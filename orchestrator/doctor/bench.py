@@ -22,7 +22,7 @@ from orchestrator.tmux.bootstrap import kill_server, start_server
 
 PREFIX = ".doctor-"
 # Seconds for what was told to end, then for what was killed.
-_END_TIMEOUT, _KILL_TIMEOUT = 1.5, 2.0
+_END_TIMEOUT, _KILL_TIMEOUT = 1.5, 5.0
 _STEP = 0.02
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -81,15 +81,19 @@ def _clear(paths: SessionPaths) -> None:
     mark = os.fsencode(f"CREW_SPOOL={paths.spool}\0")
     # The end of its terminal is told to each; its last hooks go into the spool.
     if not _gone(mark, _END_TIMEOUT):
-        _kill(_processes(mark))
-        _gone(mark, _KILL_TIMEOUT)
+        # Again and again: one of them may have started another before it was killed itself.
+        _gone(mark, _KILL_TIMEOUT, meanwhile=_kill)
     shutil.rmtree(paths.root, ignore_errors=True)
 
 
-def _gone(mark: bytes, seconds: float) -> bool:
-    """Whether no process has `mark` in its environment, within `seconds`."""
+def _gone(
+    mark: bytes, seconds: float, meanwhile: Callable[[list[int]], None] = lambda _: None
+) -> bool:
+    """Whether no process has `mark` in its environment, within `seconds`; `meanwhile` is called
+    with those that have."""
     deadline = time.monotonic() + seconds
-    while _processes(mark):
+    while found := _processes(mark):
+        meanwhile(found)
         if time.monotonic() > deadline:
             return False
         time.sleep(_STEP)

@@ -21,7 +21,7 @@ NAME: Final = "answers-v1.db"
 VERSION: Final = 1
 APPLICATION_ID: Final = 0x63726577  # "crew"
 # Seconds to wait for another writer.
-BUSY_TIMEOUT: Final = 2.0
+BUSY_TIMEOUT: Final = 5.0
 # KiB of pages that a process may have in its memory: those on the way to an entry among many.
 PAGES_KEPT: Final = 8 * 1024
 # Pages after which a writer takes the log over into the file, which waits for the disk: with

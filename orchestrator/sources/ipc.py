@@ -102,6 +102,8 @@ async def _talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, hand
             task = asyncio.create_task(handle(request, connection))
             tasks.add(task)
             task.add_done_callback(tasks.discard)
+            # It begins, also where its client has left by now: what that has told counts.
+            await asyncio.sleep(0)
             while len(tasks) >= AT_ONCE:
                 await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     except (ConnectionError, ValueError, asyncio.CancelledError):

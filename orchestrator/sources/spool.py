@@ -12,7 +12,7 @@ import errno
 import os
 import re
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -145,7 +145,22 @@ class Spool:
         """Whether files wait for earlier ones to be committed."""
         return bool(self._listed)
 
-    def _list(self) -> Iterator[Entry]:
+    def _list(self) -> set[Entry]:
+        """The files that lie there; of what one process told, none without those before it.
+
+        A directory is not read in one go where we are stopped meanwhile: a file may come where it
+        was read already, and the next one of that process where it was not. Another look finds the
+        first.
+        """
+        found = self._scan()
+        newest = max((entry.mtime_ns for entry in found), default=-1)
+        while found and (more := {e for e in self._scan() if e.mtime_ns <= newest} - found):
+            found |= more
+        return found
+
+    def _scan(self) -> set[Entry]:
+        """The files that one look at the directory shows."""
+        seen = set()
         try:
             with os.scandir(self.new) as found:
                 for item in found:
@@ -153,11 +168,12 @@ class Spool:
                         info = item.stat(follow_symlinks=False)
                         match = FILE_NAME.fullmatch(item.name)
                         pid = int(match["pid"]) if match else 0
-                        yield Entry(info.st_mtime_ns, pid, item.name)
+                        seen.add(Entry(info.st_mtime_ns, pid, item.name))
         except FileNotFoundError:
-            return
+            pass
         except OSError as error:
             self._report(f"{self.new}: hooks cannot be read: {error.strerror}")
+        return seen
 
     def _hook(self, entry: Entry) -> HookReceived | StatusLineSeen | None:
         """Read one file; None: it is gone, or was set aside, or tells nothing new. Raises OSError

@@ -183,7 +183,7 @@ class Client(asyncio.SubprocessProtocol):
         if not await self._has_exited():
             # Its server may hang, and it with it.
             self._kill()
-            await self._has_exited()
+            await self._has_exited(TIMEOUT)
         self._transport.close()
 
     def forgotten(self) -> None:
@@ -192,9 +192,9 @@ class Client(asyncio.SubprocessProtocol):
             call.release()
         self._left.clear()
 
-    async def _has_exited(self) -> bool:
+    async def _has_exited(self, within: float = _LEAVE) -> bool:
         try:
-            async with asyncio.timeout(_LEAVE):
+            async with asyncio.timeout(within):
                 return await self._exited.wait()
         except TimeoutError:
             return False

@@ -24,10 +24,11 @@ from orchestrator.verbs.recorded import follow_while_up
 if TYPE_CHECKING:
     from orchestrator.verbs.turns import Answer
 
-# Seconds. A receipt normally takes less than a tenth of one.
-RECEIPT = 2.0
-# A status may be told a moment before it is on disk, where a message's end is looked up.
-SETTLED = 1.0
+# Seconds. A receipt normally takes less than a tenth of one; more on a machine that is held up.
+RECEIPT = 5.0
+# A status may be told a moment before it is on disk, where a message's end is looked up. A disk
+# that is busy takes its time, and the end is sure to come.
+SETTLED = 10.0
 _PAUSE = 0.02
 # And that an interrupted agent may take to say so.
 CALM = 3.0
