@@ -6,14 +6,19 @@ import io
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import click
+import pytest
 
 from orchestrator import blueprints
 from orchestrator.cli import cli, main
+from orchestrator.client import Client, Json
 from orchestrator.core.events import DownRequested, UpRequested
 from orchestrator.core.reducer import reduce
 from orchestrator.core.spec import TeamSpec
@@ -67,6 +72,29 @@ def crew_process(*arguments: str, cwd: Path, **more: str) -> Ran:
         stdin=subprocess.DEVNULL,
     )
     return Ran(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def over_after(patch: pytest.MonkeyPatch, heard: Callable[[Json], object]) -> Callable[[], None]:
+    """The time of whatever is waited for is over once a line of a stream that `heard` is true of
+    was taken in: by the clock, which a test of a time-out would otherwise race on a busy machine.
+
+    Returns what makes it so at once.
+    """
+    skipped = [0.0]
+    clock, stream = time.monotonic, Client.stream
+
+    def skip() -> None:
+        skipped[0] += 3600.0
+
+    def told(self: Client, verb: str, **given: Any) -> Iterator[Json]:
+        for line in stream(self, verb, **given):
+            yield line
+            if heard(line):
+                skip()
+
+    patch.setattr(time, "monotonic", lambda: clock() + skipped[0])
+    patch.setattr(Client, "stream", told)
+    return skip
 
 
 def refused(ran: Ran, status: int, sentence: str) -> None:

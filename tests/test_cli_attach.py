@@ -267,6 +267,7 @@ def test_it_comes_back_when_the_team_does(fake: FakeSupervisor, person: Person) 
     person.attach()
     end(person.tmux.pid)
     person.screen.wait_for("crew: tmux was lost")
+    wait_until(lambda: not alive(person.tmux.pid), "nobody listens on its socket")
     again = Tmux(fake.paths.tmux_socket)
     try:
         fake.publish(server=again.pid)

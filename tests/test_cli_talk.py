@@ -10,7 +10,7 @@ import pytest
 
 from orchestrator.locations import session_paths
 from orchestrator.verbs import talk
-from tests.cli_support import crew, refused
+from tests.cli_support import crew, over_after, refused
 from tests.fake_supervisor import FakeSupervisor, agent, ask, message
 
 
@@ -118,10 +118,11 @@ def test_wait_says_what_is_asked_meanwhile(fake: FakeSupervisor) -> None:
     ]
 
 
-def test_wait_has_a_bound(fake: FakeSupervisor) -> None:
+def test_wait_has_a_bound(fake: FakeSupervisor, monkeypatch: pytest.MonkeyPatch) -> None:
     Outbox(fake, "queued", "boss is working", {"detail": "a draft stands in the pane"})
+    over_after(monkeypatch, lambda line: "change" in line)
     refused(
-        crew("send", "boss", "hi", "--wait", "--timeout", "2"),
+        crew("send", "boss", "hi", "--wait", "--timeout", "60"),
         1,
         "message 7 to boss is not delivered yet: a draft stands in the pane",
     )
@@ -284,7 +285,10 @@ def test_an_answer_that_comes_too_late(fake: FakeSupervisor) -> None:
     refused(crew("answer", "worker-1", "1"), 1, sentence)
 
 
-def test_an_interruption_is_over_when_the_status_says_so(fake: FakeSupervisor) -> None:
+def test_an_interruption_is_over_when_the_status_says_so(
+    fake: FakeSupervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(talk, "CALM", 600.0)
     note = "in its input line stands: \x1b[1mmy own"
     fake.publish(agents=[agent("boss", "working")])
     fake.handlers["interrupt"] = lambda _: {"note": note}
@@ -298,7 +302,7 @@ def test_an_interruption_is_over_when_the_status_says_so(fake: FakeSupervisor) -
 def test_an_interruption_after_which_it_works_again(
     fake: FakeSupervisor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(talk, "CALM", 1.0)  # in which it is to be told, on a busy machine too
+    over_after(monkeypatch, lambda line: "view" in line)
     fake.publish(agents=[agent("boss", "working")])
     assert crew("interrupt", "boss").out == "boss was interrupted, and is working again\n"
 

@@ -12,7 +12,7 @@ from orchestrator import start, trust
 from orchestrator.blueprints import load_team
 from orchestrator.locations import SessionPaths, session_paths
 from orchestrator.verbs import up
-from tests.cli_support import crew, refused
+from tests.cli_support import crew, over_after, refused
 from tests.fake_supervisor import FakeSupervisor, agent, ask
 from tests.terminal import Terminal
 
@@ -321,16 +321,18 @@ def test_without_wait_a_failed_launch_is_a_failure_too(fake: FakeSupervisor) -> 
 
 
 @pytest.mark.parametrize("flags", [[], ["--wait"]])
-def test_waiting_has_a_bound(fake: FakeSupervisor, flags: list[str]) -> None:
+def test_waiting_has_a_bound(
+    fake: FakeSupervisor, monkeypatch: pytest.MonkeyPatch, flags: list[str]
+) -> None:
     if flags:
         then(fake, {"agents": [agent("boss", "ready")]})
         late = "worker is starting"
     else:
         late = "boss is starting"
-    # Long enough for what was told before to be heard on a busy machine.
-    ran = crew("up", *flags, "--timeout", "1.5")
+    over_after(monkeypatch, lambda line: "change" in line if flags else "view" in line)
+    ran = crew("up", *flags, "--timeout", "60.5")
     assert ran.status == 1
-    assert ran.err == f"crew: not everybody is up after 1.5 s: {late}\n"
+    assert ran.err == f"crew: not everybody is up after 60.5 s: {late}\n"
 
 
 def test_who_is_not_wanted_is_not_waited_for(fake: FakeSupervisor) -> None:

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from orchestrator.locations import session_paths
-from orchestrator.verbs import lines, turns
-from tests.cli_support import Ran, crew, refused
+from orchestrator.verbs import lines, talk, turns
+from tests.cli_support import Ran, crew, over_after, refused
 from tests.fake_supervisor import FakeSupervisor, agent, ask
 
 BEFORE = 1_000.0  # long before anything was sent
@@ -117,7 +117,7 @@ def boss(fake: FakeSupervisor, home: Path) -> Conversation:
 
 
 def wait(*options: str) -> Ran:
-    return crew("send", "boss", "hi", "--wait", "--timeout", "20", *options)
+    return crew("send", "boss", "hi", "--wait", "--timeout", "60", *options)
 
 
 def both(*steps: Callable[[], None]) -> Callable[[], None]:
@@ -152,11 +152,14 @@ def test_a_turn_that_nobody_saw_at_work(boss: Conversation) -> None:
     assert wait().out == "quick\n"
 
 
-def test_a_prompt_that_is_told_before_its_turn(boss: Conversation) -> None:
+def test_a_prompt_that_is_told_before_its_turn(
+    boss: Conversation, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The agent is still as ready as it was before: nothing is over."""
     boss.then = [both(boss.prompt, boss.tell)]
-    said = "boss has not finished within 2 s: its turn goes on"
-    refused(crew("send", "boss", "hi", "--wait", "--timeout", "2"), 1, said)
+    over_after(monkeypatch, lambda line: "change" in line and boss.path.exists())
+    said = "boss has not finished within 60 s: its turn goes on"
+    refused(crew("send", "boss", "hi", "--wait", "--timeout", "60"), 1, said)
 
 
 def test_a_turn_of_which_the_transcript_alone_tells(boss: Conversation) -> None:
@@ -189,14 +192,20 @@ def test_last_words_that_come_behind_the_status(
     boss: Conversation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They are waited for, and read without being told of."""
-    monkeypatch.setattr(turns, "SETTLED", 2.0)
-    late = threading.Timer(0.02, lambda: boss.says("late"))
-    boss.then = [
-        both(boss.prompt, lambda: boss.status("working")),
-        both(lambda: boss.status("ready", detail="late"), late.start),
-    ]
+    is_over = turns.Answer._is_over
+
+    def looked(self: turns.Answer, agent: Any, *, settled: bool = False) -> bool:
+        if settled:
+            boss.says("late")
+        return is_over(self, agent, settled=settled)
+
+    def ready() -> None:
+        turns.SETTLED = 0.1
+        boss.status("ready", detail="late")
+
+    monkeypatch.setattr(turns.Answer, "_is_over", looked)
+    boss.then = [both(boss.prompt, lambda: boss.status("working")), ready]
     assert wait().out == "late\n"
-    late.join()
 
 
 def test_last_words_that_are_known_from_the_status(
@@ -406,18 +415,26 @@ def test_what_it_asks_is_said_once_and_when_it_is_known(
     assert (ran.status, ran.out, ran.err) == (0, "done\n", said)
 
 
-def test_what_never_becomes_clear_is_said_as_it_is(boss: Conversation) -> None:
+def test_what_never_becomes_clear_is_said_as_it_is(
+    boss: Conversation, monkeypatch: pytest.MonkeyPatch
+) -> None:
     vague = {**ask("dialog\nopen"), "tool": None, "kind": "dialog"}
 
     def asks() -> None:
-        turns.SETTLED = 0.5
+        turns.SETTLED = 0.1
         boss.status("blocked", ask=vague)
 
+    def noted(text: str) -> None:
+        note(text)
+        skip()
+
+    note, skip = talk._note, over_after(monkeypatch, lambda _: False)
+    monkeypatch.setattr(talk, "_note", noted)
     boss.then = [both(boss.prompt, asks)]
-    ran = crew("send", "boss", "hi", "--wait", "--timeout", "2")
+    ran = crew("send", "boss", "hi", "--wait", "--timeout", "60")
     first, second = ran.err.splitlines()
     assert first == "boss asks dialog: dialog open; answer with `crew answer boss CHOICE`"
-    assert second == "crew: boss has not finished within 2 s: its turn goes on"
+    assert second == "crew: boss has not finished within 60 s: its turn goes on"
 
 
 # -- where there is no turn to follow --------------------------------------------------------------

@@ -99,9 +99,9 @@ def test_the_hooks_of_claude_arrive_and_nothing_is_asked(claude: Claude) -> None
     assert "claude hooks SessionStart arrived after" in done.stdout
     assert "->" not in done.stdout
     assert claude.api.requests == ()
+    wait_until(lambda: not claude.crew.processes(), "all has ended")
     assert traces(claude.home) == []
     assert list(claude.root.iterdir()) == []
-    wait_until(lambda: not claude.crew.processes(), "all has ended")
 
     prepare(claude.home, claude.root, trusted=False)
     done = claude.crew("doctor", "claude", timeout=60)

@@ -86,6 +86,14 @@ MUTATIONS = (
         "once_it_is_drawn",
     ),
     Mutation(
+        "a hook that one look at the spool passed over is read before the next one",
+        "sources/spool.py",
+        "while found and (more",
+        "while False and (more",
+        "tests/sources/test_files.py",
+        "passed_over",
+    ),
+    Mutation(
         "a sub-agent's hooks are not the session's",
         "core/readings.py",
         "    if event.subagent:\n        return None\n",

@@ -282,7 +282,11 @@ def test_a_watcher_sees_what_agents_use_and_how_the_loop_keeps_up(crew: Crew, as
         found: Json = line.get("change", {}).get("health", {}).get("loop") or {}
         return found
 
-    load = load_of(stream.until(lambda line: load_of(line).get("events"), "a load"))
+    def is_whole(line: Json) -> bool:
+        """What was published in one interval may be on disk in the next one only."""
+        return load_of(line).get("latency_ms") is not None and bool(load_of(line)["events"])
+
+    load = load_of(stream.until(is_whole, "a load"))
     assert 0 <= load["latency_ms"] < 5000
     assert load["queue"] >= 1
     status = crew.wait(

@@ -262,11 +262,11 @@ class Listener:
 
     def heard(self) -> bytes:
         """What the next caller says before it leaves."""
-        self._socket.settimeout(10)
+        self._socket.settimeout(30)
         caller, _ = self._socket.accept()
         said = b""
         with caller:
-            caller.settimeout(10)
+            caller.settimeout(30)
             while chunk := caller.recv(4096):
                 said += chunk
         return said
@@ -302,7 +302,7 @@ def hit(environ: Mapping[str, str], listener: Listener) -> bytes:
     thread = threading.Thread(target=lambda: heard.append(listener.heard()))
     thread.start()
     Telling(environ).ended("hit", 0.5)
-    thread.join(20)
+    thread.join()
     return heard[0]
 
 

@@ -28,6 +28,7 @@ from orchestrator.tmux import panes
 from orchestrator.tmux.link import Link
 from orchestrator.watchers import Watchers
 from tests.core.worlds import agent_spec, running
+from tests.test_runtime import until
 
 GONE = Process(pid=1, start=0, boot="another boot")
 Told = tuple[bool, int | None, int | None] | None
@@ -283,7 +284,7 @@ async def test_a_dialog_is_told_of_once_it_stands(
     session.world = replace(session.world, team=replace(team, clis=clis))
     tmux.lines, tmux.drawn = DIALOG, 3
     made._screen("a", DIALOG[:3])
-    await made.settle()
+    await until(lambda: shown(session), "it is told of")
     (told,) = [e for e in session.posted if isinstance(e, ScreenSeen)]
     assert [label for _, label in told.options] == ["Yes", "Yes, always", "No"]
     made._screen("a", DIALOG)

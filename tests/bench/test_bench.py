@@ -142,7 +142,7 @@ def test_what_is_drawn_is_counted_at_the_far_end_and_its_cost_by_the_kernel(home
         assert window.watch(0.05) <= len(b"\r\n")
         cpu, woken = cpu_seconds(window.pid), wake_ups(window.pid)
         pressed = window.press(b"key\n")
-        assert pressed < window.until(b"got key.") < pressed + 5
+        assert pressed < window.until(b"got key.") < pressed + 30
         # The shell answers before it sleeps again, and the kernel counts that sleep.
         wait_until(lambda: cpu_seconds(window.pid) > cpu, "its CPU time")
         wait_until(lambda: wake_ups(window.pid) > woken, "its sleep")

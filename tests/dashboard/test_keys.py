@@ -252,8 +252,22 @@ async def test_an_answer_in_own_words() -> None:
         assert link.orders()[0][1]["choice"] == "red"
 
 
-async def test_sending_and_its_draft() -> None:
+async def test_an_end_that_is_on_disk_a_moment_later_is_waited_for() -> None:
+    """The view is told before the commit: the outbox may still say `typing` when it is asked."""
     link = FakeLink(view())
+    states = iter(["typing", "typing", "typing", "delivered"])
+
+    async def request(verb: str, **args: Any) -> Json:
+        return {"message": {"number": 9, "state": next(states), "detail": ""}}
+
+    link.request = request  # type: ignore[method-assign]
+    async with shown(link) as (app, _, pilot):
+        await pilot.press("end", "s", "x", "ctrl+s")
+        await until(lambda: app.said == "message 9 delivered to cid", pilot)
+
+
+async def test_sending_and_its_draft() -> None:
+    link = FakeLink(view(messages=[message(9, "boss", "queued", "it works")]))
     link.answers["send"] = {"message": {"number": 9, "state": "queued", "detail": "it works"}}
     async with shown(link) as (app, _, pilot):
         await pilot.press("home", "s")

@@ -47,7 +47,7 @@ class Terminal:
     def text(self) -> str:
         return self.tmux("capture-pane", "-p")
 
-    def wait(self, *words: str, deadline: float = 20) -> str:
+    def wait(self, *words: str, deadline: float = 50) -> str:
         """Wait until all of `words` are on the screen; returns it."""
         try:
             wait_until(lambda: all(word in self.text() for word in words), str(words), deadline)

@@ -116,8 +116,15 @@ class Demo:
 
     def looks(self, status: str) -> Look:
         """Wait until the screen, which is painted behind the status file, shows this too."""
-        wait_until(lambda: self.look().status == status, f"a screen that is {status}", 20)
-        return self.look()
+        seen = [self.look()]
+
+        def stands() -> bool:
+            # The first look may have come while it was painted.
+            seen.append(self.look())
+            return seen[-1] == seen[-2] and seen[-1].status == status
+
+        wait_until(stands, f"a screen that is {status}")
+        return seen[-1]
 
     def keys(self, *names: str) -> None:
         self.tmux("send-keys", *names)
@@ -130,7 +137,7 @@ class Demo:
         self.paste(text)
         self.keys("Enter")
 
-    def sees(self, text: str, deadline: float = 20) -> str:
+    def sees(self, text: str, deadline: float = 30) -> str:
         """Wait until the screen, or what scrolled off it, shows `text`."""
         screens = [""]
 
@@ -179,7 +186,7 @@ class Demo:
             return found if same else {}
 
         try:
-            return wait_until(there, f"status {status}", 20)
+            return wait_until(there, f"status {status}")
         except AssertionError as error:
             raise AssertionError(f"{error}: {self.status()}\n{self.screen()}") from None
 
@@ -217,7 +224,7 @@ class Demo:
     def wait_events(self, *events: str) -> None:
         """Wait until the hooks were told of exactly these."""
         try:
-            wait_until(lambda: self.events() == list(events), f"{events}", 20)
+            wait_until(lambda: self.events() == list(events), f"{events}")
         except AssertionError as error:
             raise AssertionError(f"{error}: {self.events()}") from None
 

@@ -242,7 +242,7 @@ def test_a_turn_is_just_interrupted_where_something_stands_in_the_input_line(dem
     wait_until(lambda: demo.look().draft == "my own", "a draft")
     demo.keys("Escape")
     demo.sees("⎿  Interrupted · What should I do instead?")
-    assert demo.look().draft == "my own"
+    wait_until(lambda: demo.look().draft == "my own", "the draft stays")
 
 
 def test_a_prompt_that_was_put_back_is_not_gone_on_with(demo: Demo) -> None:

@@ -95,7 +95,7 @@ def test_ctrl_c_clears_then_warns_then_ends(demo: Demo) -> None:
     wait_until(lambda: demo.look().draft == "", "no draft")
     demo.keys("C-c")
     demo.sees("Press Ctrl-C again to exit")
-    assert demo.look().status == "ready"
+    demo.looks("ready")
     demo.keys("C-c")
     assert demo.exit_status() == "0"
     assert demo.hooks()[-1]["reason"] == "prompt_input_exit"

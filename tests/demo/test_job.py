@@ -77,8 +77,9 @@ def test_the_whole_job(demo: Demo, fake_crew: Path) -> None:
             other.send(framed("boss", task))
             if mode == "default":
                 other.wait_status("waiting", "permission prompt")
-                assert "Do you want to proceed?" in other.look().text
-                assert re.search(r"Read \d files below ", other.look().text)
+                text = other.looks("blocked").text
+                assert "Do you want to proceed?" in text
+                assert re.search(r"Read \d files below ", text)
                 other.keys("1")
             reports[name] = wait_sent(fake_crew, "boss", number)
             other.sees("and told boss.")

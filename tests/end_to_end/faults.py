@@ -13,7 +13,8 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from orchestrator.client import Client, NotRunning
+from orchestrator.client import Client
+from orchestrator.errors import CrewError
 from orchestrator.locations import SessionPaths
 from orchestrator.settings import HOOK
 from orchestrator.start import supervisor_argv
@@ -187,7 +188,7 @@ def journal(crew: Crew, *kinds: str, since: int = 0) -> list[dict[str, object]]:
         with Client.connect(SessionPaths(crew.state), start=False, environ=crew.env) as client:
             told = client.stream("events", timeout=30, since=since, kinds=list(kinds))
             return [line["event"] for line in told]
-    except NotRunning:
+    except CrewError:
         found = [e for e in crew.events() if e["seq"] > since]
         return [e for e in found if e["kind"] in kinds] if kinds else found
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator import settings
-from orchestrator.client import Client, NotRunning
+from orchestrator.client import Client
 from orchestrator.definitions import read_definition
+from orchestrator.errors import CrewError
 from orchestrator.locations import PACKAGE, SessionPaths
 from tests.core.worlds import agent_spec
 from tests.end_to_end import faults
@@ -22,11 +23,11 @@ SHIPPED = PACKAGE.parent / "agents/claude.toml"
 
 def view(crew: Crew) -> View:
     try:
-        with Client.connect(SessionPaths(crew.state), start=False) as client:
+        with Client.connect(SessionPaths(crew.state), start=False, environ=crew.env) as client:
             found: View = client.request("status")["view"]
             return found
-    except NotRunning:
-        return crew.view()  # A verb brings the supervisor back.
+    except CrewError:
+        return crew.view()  # A verb brings the supervisor back, and waits for one that is busy.
 
 
 def of(seen: View, agent: str) -> View:

@@ -21,11 +21,11 @@ def team(claude: Claude) -> Claude:
 
 
 def asked(team: Claude, text: str) -> dict[str, Any]:
-    """What `a` asks, once it is about `text` and its choices are known."""
+    """What `a` asks, once it is about `text` and all is known: its hook, and its choices."""
 
     def look(view: dict[str, Any]) -> bool:
         ask = view["agents"][0]["ask"]
-        return bool(ask and text in ask["text"] and ask["options"])
+        return bool(ask and text in ask["text"] and ask["hook"] and ask["options"])
 
     view = team.crew.wait(look, f"it asks: {text}")
     ask: dict[str, Any] = view["agents"][0]["ask"]

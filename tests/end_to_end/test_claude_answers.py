@@ -12,7 +12,7 @@ from orchestrator.errors import CrewError
 from orchestrator.locations import SessionPaths
 from tests.end_to_end import faults
 from tests.end_to_end.claude_team import Claude
-from tests.end_to_end.looks import asked, of, own_hooks, up, view, wait, wait_status
+from tests.end_to_end.looks import View, asked, of, own_hooks, up, view, wait, wait_status
 from tests.end_to_end.test_answers import given, nobody_waits, waiting
 from tests.support import wait_until
 
@@ -113,16 +113,21 @@ def test_questions_as_far_as_they_go(claude: Claude) -> None:
     """One choice by number or label, right after it is asked; several, each by its number."""
     up(claude, BOSS)
     crew = claude.crew
+
+    def is_told(seen: View) -> object:
+        return (of(seen, "boss")["ask"] or {}).get("hook")
+
     for number, choice in enumerate(["2", "green", "Gr"], 1):
         crew("send", "boss", f"[[ask: Which colour, {number}?|Red|Green|Blue]]")
         # No wait for the dialog: it is hardly drawn, and loses the keys of its first moment.
-        wait(crew, lambda seen: (of(seen, "boss")["ask"] or {}).get("hook"), "its hook tells of it")
+        wait(crew, is_told, "its hook tells of it")
         assert crew("answer", "boss", choice).stdout == "answered boss: Green\n"
         over(claude, "boss", f'"Which colour, {number}?"="Green"', number)
         nobody_waits(crew)
     option = [{"label": name, "description": name} for name in ("Ant", "Bee", "Cow")]
     asks = {"question": "Which of them?", "header": "Them", "multiSelect": True, "options": option}
     crew("send", "boss", f"[[tool AskUserQuestion {json.dumps({'questions': [asks]})}]]")
+    wait(crew, is_told, "its hook tells of it")
     asked(claude, "boss", "Which of them?")
     wait_until(lambda: "[ ] Bee" in claude.pane("boss"), "the choices are drawn", 30)
     refused = crew("answer", "boss", "bees", check=False)

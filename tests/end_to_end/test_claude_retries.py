@@ -28,28 +28,38 @@ def first(view: dict[str, Any]) -> dict[str, Any]:
     return agent
 
 
+def ends(claude: Claude) -> None:
+    """Wait for the end as it is: several sources tell of it, one after the other."""
+
+    def look(view: dict[str, Any]) -> bool:
+        agent = first(view)
+        return (agent["status"], agent["detail"], agent["flags"]) == ("ready", "done", [])
+
+    claude.crew.wait(look, "the end")
+
+
 def test_requests_that_are_made_again_are_shown_so(claude: Claude) -> None:
     claude.blueprint(ONE)
     claude.crew.up("--wait")
-    claude.crew.run("send", "a", "[[error 500 x4]][[slow 3]][[say: done]]")
+    claude.crew.run("send", "a", "[[error 500 x4]][[say: done]][[hold end]]")
     claude.crew.wait(lambda view: first(view)["doing"] == "retrying", "it tries again")
     assert first(claude.crew.view())["status"] == "working"
     reasons = json.loads(claude.crew.run("why", "a", "--json").stdout)
     assert (reasons["version"], reasons["guess"]) == (PIN, None)
     claude.crew.wait(lambda view: first(view)["doing"] == "thinking", "it is answered")
-    agent = first(claude.crew.wait(lambda view: first(view)["status"] == "ready", "the end"))
-    assert (agent["detail"], agent["flags"]) == ("done", [])
+    claude.api.release("end")
+    ends(claude)
 
 
 def test_a_limit_is_shown_with_its_end(claude: Claude) -> None:
     claude.blueprint(ONE)
     claude.crew.up("--wait")
-    claude.crew.run("send", "a", "[[error 429 x4]][[slow 3]][[say: done]]")
+    claude.crew.run("send", "a", "[[error 429 x4]][[say: done]][[hold end]]")
     limited = first(claude.crew.wait(lambda view: first(view)["status"] == "limited", "a limit"))
     assert limited["limited_until"] is None or limited["limited_until"] >= limited["since"]
     claude.crew.wait(lambda view: first(view)["status"] == "working", "it goes on", 120)
-    agent = first(claude.crew.wait(lambda view: first(view)["status"] == "ready", "the end"))
-    assert (agent["detail"], agent["flags"]) == ("done", [])
+    claude.api.release("end")
+    ends(claude)
 
 
 # A tool that is longer than any agent may stand still.
@@ -78,7 +88,7 @@ def test_long_tools_are_not_stalled_and_who_is_frozen_is(
     crew.wait_status(60, **dict.fromkeys(names, "working"))
     crew.wait_status(600, **dict.fromkeys(names, "ready"))
     assert crew.events("--since", str(since), "--kind", "terminal_seen") == []
-    assert {agent["detail"] for agent in crew.view()["agents"]} == {"done"}
+    crew.wait(lambda view: {a["detail"] for a in view["agents"]} == {"done"}, "their last words")
     crew.run("send", names[0], f"{LONG} [[say: done]]")
     crew.wait(lambda view: first(view)["doing"] == "tool", "the tool runs")
     began = time.monotonic()

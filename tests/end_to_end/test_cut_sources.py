@@ -41,7 +41,7 @@ ONE = '[[agents]]\nname = "a"\n'
 # What only its screen tells of.
 SHELL = '[[agents]]\nname = "s"\ncli = "shell"\nenv = { PS1 = "$ " }\n'
 # Seconds for "within a second of the cure", on a machine that does much else at the same time.
-SOON = 5.0
+SOON = 15.0
 # Seconds for which a step is held, where a source that says nothing new might be believed again.
 HELD = 3.0
 QUEUE = Path("/proc/sys/fs/inotify/max_queued_events")

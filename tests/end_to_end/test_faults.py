@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from orchestrator.tmux.client import TIMEOUT
 from tests.counts import cannot, measured
 from tests.end_to_end import faults
 from tests.end_to_end.conftest import CREW, Crew
@@ -70,7 +71,7 @@ def test_a_supervisor_that_hangs_stalls_nobody(
         crew.tmux("send-keys", "-t", pane, "Enter")
         faults.kill(next(a["pid"] for a in view["agents"] if a["name"] == "b"))
         took, _, said = faults.timed(crew, "ls")
-        assert took < 5
+        assert took < 15
         assert "did not answer" in said
         if seconds > 40:
             done = crew.run("status", check=False, timeout=40)
@@ -100,7 +101,8 @@ def test_a_supervisor_that_hangs_stalls_nobody(
     told = {name: [a for a in accounts(crew, name) if begin < a[0] < end] for name in WRITERS}
     rates = [(t[-1][1] - t[0][1]) / (t[-1][0] - t[0][0]) for t in told.values()]
     longest = {name: max(account[2] for account in its) for name, its in told.items()}
-    stalled = [name for name, took in longest.items() if took >= 1]
+    # One that waits for us does so as long as we hang; a busy machine may hold up any for a second.
+    stalled = [name for name, took in longest.items() if took >= 3]
     measured("supervisor hung: output of the slowest pane meanwhile", min(rates) / 1e6, "MB/s")
     measured("supervisor hung: longest write of any pane", max(longest.values()) * 1000, "ms")
     measured(f"supervisor hung: panes that stalled, of {len(WRITERS)}", len(stalled), "")
@@ -151,7 +153,7 @@ def test_a_tmux_server_that_hangs(crew: Crew, count: Callable[[str, int, int], i
         for verb in (["status"], ["why", "a"], ["events"]):
             took, status, _ = faults.timed(crew, *verb)
             assert status == 0
-            assert took < 2, f"{verb} waited for tmux"
+            assert took < TIMEOUT, f"{verb} waited for tmux"
         for one in sending:
             _, err = one.communicate(timeout=40)
             assert one.returncode == 0, err
@@ -184,7 +186,7 @@ def test_the_control_client_is_killed_again_and_again(
 
     sent, times = [], []
     for number in range(kills):
-        pid = client()
+        pid = wait_until(client, "a client", 30)
         killed = time.monotonic()
         faults.kill(pid)
         wait_until(partial(another, pid), "a new client", 30)
@@ -197,7 +199,7 @@ def test_the_control_client_is_killed_again_and_again(
     crew.wait(lambda v: not v["messages"], "all are delivered")
     assert faults.prompts(crew, "a") == sent
     # What happens while there is no client is seen by the next one.
-    faults.kill(client())
+    faults.kill(wait_until(client, "a client", 30))
     crew.tmux("kill-pane", "-t", crew.agent("b")["pane"])
     crew.wait_status(a="ready", b="stopped")
     assert crew.view()["missed_events"] == 0

@@ -10,6 +10,7 @@ from orchestrator.errors import CrewError, UserError
 from orchestrator.locations import session_paths
 from tests.end_to_end import faults
 from tests.end_to_end.conftest import Crew
+from tests.support import wait_until
 
 TWO = """
 [[agents]]
@@ -125,6 +126,9 @@ def test_secrets_of_the_environment_are_nowhere_but_in_the_agents(
         environ = Path(f"/proc/{agent['pid']}/environ").read_bytes()
         assert all(secret.encode() in environ for secret in secrets.values()), "agents have them"
     faults.begun(crew)
+    # A hook has its agent's environment, and may not have ended yet when it was taken in.
+    runs = [Path(f"/proc/{a['pid']}/task/{a['pid']}/children") for a in view["agents"]]
+    wait_until(lambda: not any(map(faults.contents, runs)), "no hook runs any more", 30)
     places = {p: faults.contents(p) for p in crew.state.parent.rglob("*") if p.is_file()}
     assert len(places) > 10
     agents = {agent["pid"] for agent in view["agents"]}

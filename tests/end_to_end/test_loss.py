@@ -57,8 +57,9 @@ def _remembers(crew: Crew, name: str) -> bool:
     return f"I am {name}" in crew.run("logs", name).stdout
 
 
-# Seconds that it takes at most to have a supervisor again, and how often that is tried.
-SLOW, TRIES = 1.0, 8
+# Seconds in which a verb has a supervisor again: a loaded machine takes one or two. What a quiet
+# one may take is for `bin/bench`.
+BACK = 15.0
 
 
 def _brought_back(crew: Crew) -> float:
@@ -86,13 +87,9 @@ def test_the_supervisor_is_killed_while_agents_work(crew: Crew) -> None:
         "the turn ended while nobody looked",
         30,
     )
-    took = [_brought_back(crew)]
-    # Others' use of the disk counts still: a slow one is tried again.
-    while took[-1] >= SLOW and len(took) < TRIES:
-        kill(crew.supervisor())
-        took.append(_brought_back(crew))
-    measured("supervisor killed: a verb brings it back", min(took), "s")
-    assert min(took) < SLOW, took
+    took = _brought_back(crew)
+    measured("supervisor killed: a verb brings it back", took, "s")
+    assert took < BACK
     view = crew.view()
     assert {a["name"]: a["pid"] for a in view["agents"]} == before
     crew.wait_status(a="ready")

@@ -131,6 +131,19 @@ def asks(crew: Crew, **numbers: float) -> Callable[[dict[str, Any]], bool]:
     return lambda view: {**view["asks"], **numbers} == view["asks"]
 
 
+def replace_text(file: Path, text: str) -> None:
+    """Give a file another content in one step: nobody reads an empty one in between."""
+    half = file.with_suffix(".half")
+    half.write_text(text)
+    half.rename(file)
+
+
+def counted(crew: Crew, numbers: dict[str, float]) -> None:
+    """Wait until the view tells these numbers and no others: who asks has told of its end when it
+    ends, but may not have been heard yet."""
+    crew.wait(lambda view: view["asks"] == numbers, f"counted: {numbers}")
+
+
 def test_a_question_is_answered_before_it_is_asked_and_again_after_an_edit(
     standin: StandIn,
 ) -> None:
@@ -146,7 +159,7 @@ def test_a_question_is_answered_before_it_is_asked_and_again_after_an_edit(
     assert len(first) == 2
     assert ["--model", "big"] in [arguments for _, _, arguments, _ in first]
     # An edit makes another question of the first, and of no other.
-    notes.write_text("two, and more")
+    replace_text(notes, "two, and more")
     wait_until(lambda: standin.is_on_disk(*words), "it is answered anew")
     assert len(standin.prompts()) == 3
     assert "two, and more" in standin.prompts()[2]
@@ -286,25 +299,21 @@ def test_a_session_counts_what_is_asked_in_its_directory(
     first.communicate(timeout=30)
     second.communicate(timeout=30)
     assert (first.returncode, second.returncode) == (0, 0)
-    # Each has told before it ended.
-    told = crew.view()["asks"]
     one = {"running": 0, "waiting": 0, "done": 2, "hits": 0, "joined": 1, "failed": 0}
-    assert told == {**one, "saved_usd": 0.25}
+    counted(crew, {**one, "saved_usd": 0.25})
     below = crew.cwd / "below"
     below.mkdir()
     assert standin.ask("Long?", cwd=below)["outcome"] == "hit"
-    assert crew.view()["asks"] == {**one, "done": 3, "hits": 1, "saved_usd": 0.5}
+    counted(crew, {**one, "done": 3, "hits": 1, "saved_usd": 0.5})
     # Elsewhere is not here, but where the session is named.
     assert standin.ask("Long?", cwd=crew.home)["outcome"] == "hit"
-    assert crew.view()["asks"]["done"] == 3
     assert standin.ask("Long?", cwd=crew.home, env={"CREW_SESSION": "t"})["outcome"] == "hit"
-    assert crew.view()["asks"]["done"] == 4
+    counted(crew, {**one, "done": 4, "hits": 2, "saved_usd": 0.75})
     (standin.directory / "fail").touch()
     assert standin.ask("Other?")["outcome"] == "failed"
-    assert json.loads(crew("status", "--json").stdout)["asks"] == {
-        **one,
-        **{"done": 5, "hits": 2, "failed": 1, "saved_usd": 0.75},
-    }
+    last = {**one, "done": 5, "hits": 2, "failed": 1, "saved_usd": 0.75}
+    counted(crew, last)
+    assert json.loads(crew("status", "--json").stdout)["asks"] == last
 
 
 def test_an_ask_that_is_killed_runs_no_more(
@@ -339,7 +348,7 @@ def test_nobody_waits_for_a_session_that_does_not_answer(standin: StandIn) -> No
     with hanging(pid):
         took, _, said = timed(crew, "ask", "--agent", "standin", "--json", "Hm?")
         assert json.loads(said)["outcome"] == "hit"
-        assert took < 5
+        assert took < 20
     crew("down")
     assert standin.ask("Hm?")["outcome"] == "hit"
     assert not crew.processes(), "and none was started"

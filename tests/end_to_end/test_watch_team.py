@@ -45,7 +45,9 @@ def answer_in_place(screen: Screen) -> None:
     screen.type("Space")
     read(screen, "▸ ? worker-2 asks", "1  Yes", "3  No")
     screen.type("y")
-    see(screen, "✓ answered worker-2: ", gone="NEEDS YOU")
+    # What is said goes after some seconds, and what comes of it may take longer.
+    see(screen, "✓ answered worker-2: ")
+    see(screen, FOOTER, gone="NEEDS YOU")
     # What came of it, on the live screen of another agent.
     choose(screen, 0, "boss")
     see(screen, "\n  Python        2     40", "\n  Total         2     40")
@@ -59,7 +61,8 @@ def talk(screen: Screen) -> None:
     screen.type("Enter")
     write(screen, "ynX /q")
     screen.type("C-s")
-    see(screen, "✓ message ", " delivered to boss", "● heard: quit [b]now[/b]?")
+    see(screen, "✓ message ", " delivered to boss")
+    see(screen, "● heard: quit [b]now[/b]?")
     screen.type("Right", "Right")
     see(screen, "[Messages]", "ynX /q", gone="ctrl+s: send")
     screen.type("Right")
@@ -82,8 +85,9 @@ def start_again(screen: Screen) -> None:
     screen.type("R")
     see(screen, "Restart boss?")
     screen.type("y")
+    see(screen, "✓ boss is started again")
     # How long a turn took is not in the conversation.
-    see(screen, "✓ boss is started again", "● heard: quit", gone="Worked for")
+    see(screen, "● heard: quit", gone="Worked for")
 
 
 def end_one_of_some(screen: Screen) -> None:
@@ -98,4 +102,5 @@ def end_one_of_some(screen: Screen) -> None:
     screen.type("X")
     see(screen, "Stop worker-1?")
     screen.type("y")
-    see(screen, "✓ worker-1 is being ended", "■ stopped")
+    see(screen, "✓ worker-1 is being ended")
+    see(screen, "■ stopped")

@@ -78,7 +78,8 @@ def test_texts_that_would_act(crew: Crew) -> None:
         see(screen, f"▏{MARKUP[:60]}", "the end", "\n▸ evil   [@click=app.c… ", "▏printed")
         tool = f"To{ACTS}ol[red]{TURNED}"
         hook(crew, "PreToolUse", 1, tool_name=tool, tool_input={"command": f"{MARKUP}{ACTS}"})
-        see(screen, "● working", "ol[red]turned")
+        # The rest of it is cut off once CPU and memory are known, which stand beside it.
+        see(screen, "● working", "ol[red]tu")
         command = f"{ACTS[:40]}\n\ud83d {WORDS} {MARKUP}"
         hook(crew, "PermissionRequest", 2, tool_name=tool, tool_input={"command": command})
         see(screen, "? evil asks (permission): To", f"? {WORDS[:3]}", MARKUP[:20])

@@ -306,7 +306,7 @@ async def test_a_follower_that_gives_up_ends_its_own_wait(tmp_path: Path) -> Non
 async def test_a_follower_that_does_not_read_holds_nobody_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(flight, "LINGER", 0.05)
+    monkeypatch.setattr(flight, "LINGER", 0.5)
     run, screen, large = Run(), Screen(), "x" * 10_000_000
     leading = Screen().ask(tmp_path, run)
     await run.begun.wait()

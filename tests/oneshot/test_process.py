@@ -70,7 +70,7 @@ class StandIn:
         self,
         script: str,
         prompt: str = "",
-        timeout: float | None = 30,
+        timeout: float | None = 90,
         heard: Callable[[Piece | Retry], None] | None = None,
     ) -> Answer | Failure:
         argv = ["sh", "-c", script]
@@ -236,7 +236,7 @@ async def test_when_nobody_wants_it_any_more_all_of_it_is_ended(
         monkeypatch.setattr(os, "pidfd_open", forbidden)
     script = f"{FAMILY}{STRANGER}{stand_in.says(delta('x'))}; sleep 1000"
     running = asyncio.create_task(stand_in.run(script))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await stand_in.heard.something.wait()
     running.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -281,7 +281,8 @@ async def test_one_that_leaves_the_queue_leaves_nothing(tmp_path: Path) -> None:
         assert tickets(tmp_path) == 1
         await work.let_go("a")
         await until(lambda: work.running == ["c"])
-        assert descriptors() == before
+        # What something else has let go of meanwhile is not missed.
+        assert descriptors() <= before
 
 
 async def test_where_no_files_can_be_made_each_goes_ahead(tmp_path: Path) -> None:

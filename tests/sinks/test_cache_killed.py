@@ -80,12 +80,12 @@ def test_killed_at_any_moment(tmp_path: Path, count: Callable[[str, int, int], i
             goal = kept(report) + chance.randrange(1, 40)
             victim = start(tmp_path, report, seed, ENDLESS)
             try:
-                wait_until(has_kept(report, goal), "it has kept that much", 30)
+                wait_until(has_kept(report, goal), "it has kept that much", 120)
             finally:
                 end(victim.pid)
                 assert victim.wait() == -signal.SIGKILL
             check(tmp_path)
-            wait_until(has_kept(lasting, kept(lasting) + 1), "the other one goes on", 30)
+            wait_until(has_kept(lasting, kept(lasting) + 1), "the other one goes on", 120)
     finally:
         end(other.pid)
         assert other.wait() == -signal.SIGKILL
@@ -99,7 +99,7 @@ def test_killed_at_each_point_of_the_first_rounds(tmp_path: Path) -> None:
         directory.mkdir()
         writer = start(directory, directory / "report", 1, 2, CREW_FAILPOINT=f"db:{number}")
         try:
-            status = writer.wait(30)
+            status = writer.wait(120)
         finally:
             end(writer.pid)
             writer.wait()
@@ -115,7 +115,7 @@ def test_many_open_a_new_cache_at_once(tmp_path: Path) -> None:
     """Each of them writes, and none is refused or finds a half-made file."""
     writers = [start(tmp_path, tmp_path / str(seed), seed, 5) for seed in range(12)]
     try:
-        assert [writer.wait(50) for writer in writers] == [0] * len(writers)
+        assert [writer.wait(120) for writer in writers] == [0] * len(writers)
     finally:
         for writer in writers:
             end(writer.pid)

@@ -30,7 +30,7 @@ def run(database: Path, report: Path, batches: int, **env: str) -> int:
     """The writer's exit status once it has ended."""
     process = start(database, report, batches, **env)
     try:
-        return process.wait(30)
+        return process.wait(120)
     finally:
         end(process.pid)
         process.wait()
@@ -83,7 +83,7 @@ def test_killed_at_each_point_until_none_is_left(tmp_path: Path) -> None:
     assert len(killed) >= 3 * (3 + 4 * 2 + 1)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_killed_at_any_moment_and_read_meanwhile(tmp_path: Path) -> None:
     chance = random.Random(1)
     database, report = tmp_path / "crew.db", tmp_path / "report"
@@ -103,7 +103,7 @@ def test_killed_at_any_moment_and_read_meanwhile(tmp_path: Path) -> None:
                 newest = loaded.seq
                 return reported(report) >= goal
 
-            wait_until(enough, "the writer has come that far", 30)
+            wait_until(enough, "the writer has come that far", 120)
         finally:
             end(process.pid)
             assert process.wait() == -signal.SIGKILL

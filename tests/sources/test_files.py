@@ -7,8 +7,8 @@ import shutil
 import stat
 import subprocess
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -307,6 +307,31 @@ def test_without_a_descriptor_a_hook_stays_where_it_is(
     events, more = reader.read()
     assert [event.key for event in events] == [f"hook:a.1.Stop.{n}:{n}" for n in (1, 2)]
     assert not more
+
+
+def test_a_hook_that_one_look_passed_over_still_comes_before_the_next_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that is stopped while it reads a directory sees of what comes meanwhile only what
+    is put where it has not read yet."""
+    spool = make_spool(tmp_path)
+    names = [f"a.1.Stop.{number}" for number in range(1, 7)]
+    for number, name in enumerate(names, 1):
+        put(spool, name, PAYLOADS["Stop"], number)
+    passed_over = [{names[0], names[2], names[4], names[5]}, {names[4]}]
+    real = os.scandir
+
+    @contextmanager
+    def stopped(path: Path) -> Iterator[list[os.DirEntry[str]]]:
+        hidden = passed_over.pop(0) if passed_over else set()
+        with real(path) as found:
+            yield [entry for entry in found if entry.name not in hidden]
+
+    monkeypatch.setattr(os, "scandir", stopped)
+    reader, told = Spool(spool, pytest.fail), list[str | None]()
+    while len(told) < len(names):
+        told += [event.key for event in reader.read()[0]]
+    assert told == [f"hook:{name}:{number}" for number, name in enumerate(names, 1)]
 
 
 async def test_of_what_is_set_aside_the_newest_hundred_are_kept(tmp_path: Path) -> None:

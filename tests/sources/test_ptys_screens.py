@@ -207,13 +207,13 @@ async def test_a_flood_costs_few_looks_and_wake_ups(shown: Shown) -> None:
     await shown.published.count(1)
     loop = asyncio.get_running_loop()
     taken, wakes, start, writes = shown.taken, shown.wakes, loop.time(), 0
-    while loop.time() - start < 1.0:
+    while loop.time() - start < 1.0 or writes < 500:
         pty.write(f"{writes};")
         writes += 1
         await asyncio.sleep(0)
-    assert writes > 500
-    assert shown.taken - taken <= 5
-    assert shown.wakes - wakes <= 30
+    took = loop.time() - start
+    assert shown.taken - taken <= 5 * took
+    assert shown.wakes - wakes <= 30 * took
     await shown.shows("a", f"{writes - 1};")
 
 
@@ -275,6 +275,8 @@ async def test_a_new_terminal_of_the_same_name(shown: Shown) -> None:
         new = shown.ptys[name] = Pty()
         if new.path == old.path:
             break
+        # The old name may become that of the next one, which two cannot follow.
+        shown.screens.unfollow(name)
     assert new.path == old.path
     shown.screens.follow(name, new.path)
     await idle(shown)

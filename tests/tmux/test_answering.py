@@ -134,10 +134,10 @@ async def test_a_first_key_that_is_let_fall_is_pressed_again(
     control: Control, home: Path, choice: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The key may have been meant for what was there before the dialog."""
-    # The mark is away for long enough to be missed once, and it is looked for longer.
-    monkeypatch.setattr(answering, "LOOKS", 30)
-    monkeypatch.setattr(answering, "PATIENCE", 90)
-    shown = await showing(control, home, {**TRUST, "guarded": 0.8})
+    # The mark is away for so long that no busy machine misses it, and it is looked for longer.
+    monkeypatch.setattr(answering, "MOVES", 200)
+    monkeypatch.setattr(answering, "PATIENCE", 200)
+    shown = await showing(control, home, {**TRUST, "guarded": 2.0})
     outcome = await shown.answer(choice)
     assert (outcome.by, outcome.refused, outcome.after) == ("keys", None, None)
     assert shown.chosen() == [[int(choice == "yes"), ""]]

@@ -353,7 +353,7 @@ async def test_close_is_bounded_when_the_server_hangs(
     try:
         begin = time.monotonic()
         await control.close()
-        assert time.monotonic() - begin < 5
+        assert time.monotonic() - begin < 20
         assert not alive(pid)
     finally:
         os.kill(server, signal.SIGCONT)
