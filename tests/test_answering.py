@@ -47,6 +47,20 @@ def asking(*ages: float) -> Agent:
     return play.world.agents["a"]
 
 
+def order(agent: Agent, choice: str, reason: str | None = None) -> GiveAnswer:
+    assert agent.ask is not None
+    return GiveAnswer(
+        agent="a",
+        run=1,
+        pane="%1",
+        cli=CLAUDE,
+        ask=agent.ask,
+        choice=choice,
+        reason=reason,
+        request="r",
+    )
+
+
 @pytest.mark.parametrize(
     ("ages", "waits"),
     [((0.0,), COMES), ((60.0, 0.0), COMES), ((60.0, 30.0), 0.0), ((0.2,), COMES - 0.2)],
@@ -56,17 +70,7 @@ async def test_the_hook_of_the_newest_request_is_waited_for(
     noon: float, ages: tuple[float, ...], waits: float
 ) -> None:
     agent, hooks = asking(*ages), Hooks()
-    assert agent.ask is not None
-    effect = GiveAnswer(
-        agent="a",
-        run=1,
-        pane="%1",
-        cli=CLAUDE,
-        ask=agent.ask,
-        choice="yes",
-        reason="because",
-        request="r",
-    )
+    effect = order(agent, "yes", "because")
     await answering.give(cast(Control, Blank()), effect, cast(Asking, hooks), lambda: agent)
     (within,) = hooks.waited
     assert within == pytest.approx(waits)
@@ -104,17 +108,7 @@ async def test_the_dialog_after_an_answer_is_told_of_once_it_is_drawn(
     noon: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     agent, pane = asking(60.0), Drawing(monkeypatch)
-    assert agent.ask is not None
-    effect = GiveAnswer(
-        agent="a",
-        run=1,
-        pane="%1",
-        cli=CLAUDE,
-        ask=agent.ask,
-        choice="3",
-        reason=None,
-        request="r",
-    )
+    effect = order(agent, "3")
     outcome = await answering.give(
         cast(Control, pane), effect, cast(Asking, Hooks()), lambda: agent
     )
