@@ -14,6 +14,7 @@ from typing import Literal
 from orchestrator.asking import Asking, Decision
 from orchestrator.core import answers
 from orchestrator.core.effects import GiveAnswer
+from orchestrator.core.reports import UNDRAWN
 from orchestrator.core.screen import Look, choose, is_emptied, read
 from orchestrator.core.state import Agent, Ask
 from orchestrator.core.values import value
@@ -113,10 +114,8 @@ class _Answer:
         agent = self._now()
         if ask.hook is None or agent is None:
             return False
-        # One request may follow another: of `since` only the first can be new.
-        asked = max(agent.since, agent.evidence.at)
-        left = COMES - max(0.0, time.time() - asked)
-        return await self._asking.comes(agent.name, ask.hook, max(0.0, left))
+        left = max(0.0, COMES - self._age())
+        return await self._asking.comes(agent.name, ask.hook, left)
 
     def _asks_more(self) -> bool:
         agent = self._now()
@@ -132,12 +131,19 @@ class _Answer:
         same = (agent.ask.hook, agent.ask.text) == (given.hook, given.text)
         return agent.ask if same else given
 
-    def _is_asked(self) -> bool:
+    def _is_due(self) -> bool:
+        """Whether its dialog may not be drawn yet."""
         try:
             self._asked()
         except _RefusedError:
             return False
-        return True
+        return self._age() < UNDRAWN
+
+    def _age(self) -> float:
+        """Seconds since it was asked. One request may follow another: of `since` only the first
+        can be new."""
+        agent = self._now()
+        return 0.0 if agent is None else max(0.0, time.time() - max(agent.since, agent.evidence.at))
 
     def _over(self) -> _RefusedError:
         return _RefusedError(f"{self._effect.agent} does not ask any more")
@@ -156,6 +162,7 @@ class _Answer:
         look = await self._settled()
         if look is None or look.status != "blocked":
             raise self._over()
+        ask = self._asked()  # Another may have come while its dialog was waited for.
         if ask.shown is not None and ask.shown != look.text:
             raise _RefusedError(self._other(look.text), look=look)
         if self._asks_more() and not answers.shows(look.text, ask):
@@ -260,7 +267,7 @@ class _Answer:
     async def _settled(self) -> Look | None:
         """The dialog once it has stood for a while, or what the screen shows instead."""
         effect = self._effect
-        look = await look_for_dialog(self._control, effect.pane, effect.cli, self._is_asked)
+        look = await look_for_dialog(self._control, effect.pane, effect.cli, self._is_due)
         for _ in range(LOOKS):
             if look is None or look.status != "blocked":
                 break
@@ -281,7 +288,7 @@ class _Answer:
         gone = 0 if before is None or before.status != "blocked" else None
         for number in range(PATIENCE):
             if gone is not None and number - gone >= LOOKS:
-                return None
+                return last if last is not None and last.options else None  # It moves, if it is.
             await asyncio.sleep(LOOK_PAUSE)
             now = await self._look()
             if now is not None and before is not None and is_emptied(now, before):
@@ -294,6 +301,7 @@ class _Answer:
                         return now
                     last = now
                     continue  # All of them are drawn a moment later.
+                last = None
             elif now is not None and emptied and again is not None:
                 await asyncio.sleep(SETTLING)
                 return await again(now)

@@ -104,6 +104,8 @@ class Runner:
         self._environment = environment
         self._asking = asking
         self._lanes: dict[str, asyncio.Task[None]] = {}
+        # Looks that wait for their turn: agent, run and pane.
+        self._looks: set[tuple[str, int, str]] = set()
         self._starts = asyncio.Semaphore(STARTS)
 
     def run(self, effects: Sequence[AnyEffect]) -> None:
@@ -116,7 +118,11 @@ class Runner:
                     say(effect)
                 case SaveMessage():
                     pass  # written with the events that caused it
+                case LookAtScreen() if _look_of(effect) in self._looks:
+                    pass  # the one that waits sees what this one would
                 case _:
+                    if isinstance(effect, LookAtScreen):
+                        self._looks.add(_look_of(effect))
                     lane = getattr(effect, "agent", None) or SESSION
                     before = self._lanes.get(lane)
                     task = asyncio.get_running_loop().create_task(self._after(before, effect))
@@ -130,6 +136,8 @@ class Runner:
     async def _after(self, before: asyncio.Task[None] | None, effect: AnyEffect) -> None:
         if before is not None:
             await asyncio.wait({before})
+        if isinstance(effect, LookAtScreen):
+            self._looks.discard(_look_of(effect))
         try:
             await self._do(self._as_told(effect))
         except Exception as error:  # whatever it is, it becomes a fact
@@ -398,6 +406,10 @@ class Runner:
         look = await speaking.look_for_dialog(self._link.control, effect.pane, effect.cli)
         if look is not None:
             self._post(screen_seen(effect.agent, effect.run, look))
+
+
+def _look_of(effect: LookAtScreen) -> tuple[str, int, str]:
+    return effect.agent, effect.run, effect.pane
 
 
 def screen_seen(

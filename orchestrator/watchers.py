@@ -9,6 +9,7 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import aiofiles
@@ -176,6 +177,8 @@ class Watchers:
         else:
             self._screens.unfollow(agent.name)
             self._looks.pop(agent.name, None)
+            self._drawn(agent.name)
+            self._falls(agent.name)
 
     def _forget(self, name: str) -> None:
         self._exits.unwatch(name)
@@ -185,6 +188,7 @@ class Watchers:
         self._taken.pop(name, None)
         self._checks.forget(name)
         self._drawn(name)
+        self._falls(name)
 
     def _agent(self, name: str) -> Agent | None:
         return self._world().agents.get(name)
@@ -308,6 +312,8 @@ class Watchers:
             return
         cli = world.team.clis[agent.spec.cli]
         look = _read(lines, cli, agent)
+        if not look.options:
+            self._falls(name)
         if look.status == "blocked" and not look.options and not reads_screen(cli):
             told = self._looks.get(name)
             if told is not None and told[0] == agent.run and is_emptied(look, told[1]):
@@ -324,10 +330,12 @@ class Watchers:
         depends = reads_screen(cli) or "status" in agent.doubts
         overtaken = depends and look.status not in (None, agent.status.value)
         if overtaken or self._is_news(name, agent.run, look):
-            if look.options and agent.pane is not None:
-                self._standing[name] = self._spawn(self._stands(agent, agent.pane, cli, look))
-            else:
+            if not look.options or agent.pane is None:
                 self._seen(name, agent.run, look)
+            elif name not in self._standing:
+                task = self._spawn(self._stands(agent, agent.pane, cli, look))
+                self._standing[name] = task
+                task.add_done_callback(partial(self._stood, name))
 
     async def _stands(self, agent: Agent, pane: str, cli: CliSpec, look: Look) -> None:
         """Tell of a dialog once it stands: the first look may have come while it was drawn."""
@@ -375,11 +383,18 @@ class Watchers:
         self._post(screen_seen(name, run, look, self._taken.get(name)))
 
     def _drawn(self, name: str) -> None:
-        """A dialog that was not wholly drawn yet is, or has gone."""
+        """A dialog that had no choices yet has them, or has gone."""
         if waiting := self._undrawn.pop(name, None):
             waiting[1].cancel()
+
+    def _falls(self, name: str) -> None:
+        """What was waited for to stand has gone."""
         if standing := self._standing.pop(name, None):
             standing.cancel()
+
+    def _stood(self, name: str, task: asyncio.Task[None]) -> None:
+        if self._standing.get(name) is task:
+            del self._standing[name]
 
     # -- the status line --------------------------------------------------------------------------
 

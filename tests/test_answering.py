@@ -115,3 +115,31 @@ async def test_the_dialog_after_an_answer_is_told_of_once_it_is_drawn(
     assert (outcome.refused, outcome.label, pane.keys) == (None, "No", ["3"])
     assert outcome.after is not None
     assert outcome.after.options == (("1", "Yes"), ("2", "No, and say why"), ("3", "No"))
+
+
+class Unhooked(Hooks):
+    """Hooks of which none comes; meanwhile another request takes the place of the first."""
+
+    def __init__(self, world: list[Agent]) -> None:
+        super().__init__()
+        self._world = world
+
+    async def comes(self, agent: str, hook: str, within: float) -> bool:
+        self._world.pop(0)
+        return await super().comes(agent, hook, within)
+
+
+async def test_an_answer_is_not_pressed_on_the_request_that_came_meanwhile(
+    noon: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the first one the screen has shown nothing, so nothing but the world tells them apart."""
+    asked, other, pane = asking(1.0), asking(0.0), Drawing(monkeypatch)
+    outcome = await answering.give(
+        cast(Control, pane),
+        order(asked, "yes"),
+        cast(Asking, Unhooked(world := [asked, other])),
+        lambda: world[0],
+    )
+    assert pane.keys == []
+    assert outcome.refused is not None
+    assert "asks something else now" in outcome.refused

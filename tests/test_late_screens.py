@@ -116,8 +116,9 @@ async def answered(pane: Pane, play: Play, choice: str) -> Outcome:
     return await answering.give(cast(Control, pane), effect, asking, lambda: agent)
 
 
-async def test_a_question_that_is_drawn_late_is_answered() -> None:
+async def test_a_question_that_is_drawn_late_is_answered(noon: float) -> None:
     play = running(agent_spec("a"))
+    play.now = noon - play.stamp(at=0.0)["at"]
     play.hook("a", "PermissionRequest", tool="AskUserQuestion", question="Which colour?", key="k")
     pane = Pane((IDLE, 4 * LOOKS), (QUESTION, 1), keys=[(IDLE, 3 * LOOKS)])
     outcome = await answered(pane, play, "green")

@@ -26,7 +26,8 @@ from orchestrator.errors import CrewError
 SAYS, SAID = 8.0, 4
 # Messages that are on their way, and seconds that a receipt normally takes at most.
 PENDING = ("queued", "typing")
-RECEIPT = 5.0
+# What waits although its agent is ready is held up by a person at its pane, for longer than SOON.
+SOON, RECEIPT = 2.0, 5.0
 # And in which the end of one that is told of is on disk, where it is looked up.
 SETTLED = 10.0
 _STEP = 0.05
@@ -214,22 +215,35 @@ class Orders(Board):
             found: Json = (await self.link.request("send", **asked))["message"]
             if found["state"] not in PENDING or time.monotonic() >= end:
                 return found
+            if self._is_pending(found["number"]):
+                return found  # It was new to the view, and not over.
             await asyncio.sleep(_STEP)
+            self.catch_up()
 
     async def _while_pending(self, number: int) -> bool:
         """Return when the message is not on its way any more, or after a moment; whether it has
         come to its end."""
-        end = time.monotonic() + RECEIPT
-        while time.monotonic() < end:
+        began = time.monotonic()
+        state = "queued"
+        while time.monotonic() - began < (SOON if state == "queued" else RECEIPT):
             await asyncio.sleep(_STEP)
             self.catch_up()
             agents = {agent["name"]: agent for agent in (self.view or {}).get("agents") or ()}
-            found = [m for m in (self.view or {}).get("messages") or () if m["number"] == number]
-            if not any(m["state"] in PENDING for m in found):
+            found = self._rows(number)
+            if not self._is_pending(number):
                 return True
             if any(agents.get(m["to"], {}).get("status") != "ready" for m in found):
                 break  # it cannot take it now: nothing is to be expected soon
+            state = found[0]["state"]
         return False
+
+    def _is_pending(self, number: int) -> bool:
+        return any(message["state"] in PENDING for message in self._rows(number))
+
+    def _rows(self, number: int) -> list[Json]:
+        """The message as the view has it, if it has it."""
+        messages: list[Json] = (self.view or {}).get("messages") or []
+        return [message for message in messages if message["number"] == number]
 
     def action_interrupt(self) -> None:
         if agent := self.in_hand():

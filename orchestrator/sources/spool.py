@@ -40,6 +40,8 @@ STARVED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 BAD = 100
 # Seconds after which a file in tmp/ is a hook that was killed while it wrote.
 HALF = 60.0
+# Further looks at the directory, at most: a file that is dated ahead makes all that come older.
+AGAIN = 5
 
 
 class Entry(NamedTuple):
@@ -154,7 +156,10 @@ class Spool:
         """
         found = self._scan()
         newest = max((entry.mtime_ns for entry in found), default=-1)
-        while found and (more := {e for e in self._scan() if e.mtime_ns <= newest} - found):
+        for _ in range(AGAIN if found else 0):
+            more = {entry for entry in self._scan() if entry.mtime_ns <= newest} - found
+            if not more:
+                break
             found |= more
         return found
 

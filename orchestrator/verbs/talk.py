@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from orchestrator.verbs.turns import Answer
 
 # Seconds. A receipt normally takes less than a tenth of one; more on a machine that is held up.
-RECEIPT = 5.0
+# What waits although its agent is ready is held up by a person at its pane, for longer than SOON.
+SOON, RECEIPT = 2.0, 5.0
 # A status may be told a moment before it is on disk, where a message's end is looked up. A disk
 # that is busy takes its time, and the end is sure to come.
 SETTLED = 10.0
@@ -161,8 +162,14 @@ def _followed(
     """
     view: View = {"agents": []}
     said = False
+    soon = time.monotonic() + SOON
+
+    def until() -> float | None:
+        return soon if answer is None and message["state"] == "queued" else None
+
     try:
-        for told in client.stream("watch", timeout=timeout, revive=follow_while_up(client.paths)):
+        revive = follow_while_up(client.paths)
+        for told in client.stream("watch", timeout=timeout, until=until, revive=revive):
             view = told["view"] if "view" in told else merge(view, told["change"])
             found = [m for m in view["messages"] if m["number"] == message["number"]]
             if not found:

@@ -16,7 +16,7 @@ from orchestrator.locations import NAME, SessionPaths, session_paths, state_root
 
 # Seconds for each word with the supervisor. It answers in a millisecond or two; on a busy machine
 # it waits for its turn, and what it has not heard by our end does not count. It may be stopped.
-PATIENCE = 2.0
+PATIENCE = 1.0
 
 
 class Telling:
