@@ -84,11 +84,13 @@ def test_a_conversation_that_is_cleared_and_one_that_is_cut(claude: Claude) -> N
     shows(claude, "ready", "a fresh conversation, after /clear", [])
     claude.crew("send", "a", "new [[say: new words]]", "--wait")
     begin(claude, "cut [[say: begun]] [[hold x]] [[say: end]]", "x")
-    # What the transcript has not got is typed again, and would be held again.
+    # What the transcript has not got is typed again.
     transcript = Path(claude.crew.agent("a")["transcript"])
     written = '"cut [[say: begun]]'
     wait_until(lambda: written in transcript.read_text(), "the prompt is written", LONG)
     os.kill(claude.crew.agent("a")["pid"], signal.SIGKILL)
+    claude.api.wait_let_go("x")
+    claude.api.release("x")
     view = back(claude, 2)
     assert view["agents"][0]["conversation"] == new, "not the one that was cleared"
     died = [e for e in claude.crew.events() if e["kind"] == "process_exited" and e["known"]]
