@@ -288,7 +288,7 @@ class _Answer:
         gone = 0 if before is None or before.status != "blocked" else None
         for number in range(PATIENCE):
             if gone is not None and number - gone >= LOOKS:
-                return last if last is not None and last.options else None  # It moves, if it is.
+                return last if last is not None and last.options else None  # One that moves.
             await asyncio.sleep(LOOK_PAUSE)
             now = await self._look()
             if now is not None and before is not None and is_emptied(now, before):

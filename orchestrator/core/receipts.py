@@ -35,6 +35,16 @@ CREW = "crew"
 AS_THEY_ARE = frozenset({PERSON, BLUEPRINT})
 FRAME = "[crew message "
 
+# States of a message that is on its way.
+PENDING = ("queued", "typing")
+# Seconds that who has sent one waits for its receipt, which normally takes less than a tenth of
+# one; more on a machine that is held up. What is still queued after SOON although its agent is
+# ready is held up by a person at its pane.
+SOON, RECEIPT = 2.0, 5.0
+# And for its end to be on disk, where it is looked up: it is told a moment before, and a disk that
+# is busy takes its time.
+SETTLED = 10.0
+
 # The sources of prompts cut them at this length or above (characters).
 CUT = 2_000
 _WRAPPER = re.compile(r"<\\?/?pasted_content\b[^>]*>")

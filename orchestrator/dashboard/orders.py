@@ -14,7 +14,7 @@ from textual import work
 from textual.timer import Timer
 
 from orchestrator.client import Json
-from orchestrator.core.receipts import is_blank, is_for_shell
+from orchestrator.core.receipts import PENDING, RECEIPT, SETTLED, SOON, is_blank, is_for_shell
 from orchestrator.dashboard import model, needs
 from orchestrator.dashboard.board import Board
 from orchestrator.dashboard.lines import Run, wrap
@@ -24,12 +24,6 @@ from orchestrator.errors import CrewError
 
 # Seconds for which a sentence stands there, and lines that it may take.
 SAYS, SAID = 8.0, 4
-# Messages that are on their way, and seconds that a receipt normally takes at most.
-PENDING = ("queued", "typing")
-# What waits although its agent is ready is held up by a person at its pane, for longer than SOON.
-SOON, RECEIPT = 2.0, 5.0
-# And in which the end of one that is told of is on disk, where it is looked up.
-SETTLED = 10.0
 _STEP = 0.05
 # Seconds in which nobody reads a question: a key that comes sooner was meant for the one before.
 REACTION = 0.4

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestrator.client import Client, merge
-from orchestrator.core.receipts import is_for_shell
+from orchestrator.core.receipts import PENDING, RECEIPT, SETTLED, SOON, is_for_shell
 from orchestrator.core.text import safe_text
 from orchestrator.errors import CrewError, UserError
 from orchestrator.locations import SessionPaths
@@ -24,17 +24,11 @@ from orchestrator.verbs.recorded import follow_while_up
 if TYPE_CHECKING:
     from orchestrator.verbs.turns import Answer
 
-# Seconds. A receipt normally takes less than a tenth of one; more on a machine that is held up.
-# What waits although its agent is ready is held up by a person at its pane, for longer than SOON.
-SOON, RECEIPT = 2.0, 5.0
-# A status may be told a moment before it is on disk, where a message's end is looked up. A disk
-# that is busy takes its time, and the end is sure to come.
-SETTLED = 10.0
+# Seconds between two looks at what a message has come to.
 _PAUSE = 0.02
-# And that an interrupted agent may take to say so.
+# Seconds that an interrupted agent may take to say so.
 CALM = 3.0
 IN_TURN = ("working", "blocked", "limited")
-PENDING = ("queued", "typing")
 # What people type for the words that definitions know.
 SHORT = {"y": "yes", "n": "no"}
 
