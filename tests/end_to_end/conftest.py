@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from orchestrator.errors import CrewError
 from orchestrator.locations import SessionPaths
 from tests.claude.fixtures import api as api
 from tests.claude.fixtures import claude_cli as claude_cli
-from tests.end_to_end import audited
+from tests.end_to_end import aftermath, audited
 from tests.end_to_end.claude_team import claude as claude
 from tests.support import alive, wait_until
 
@@ -213,6 +213,18 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     """A whole crew takes its time where others use the machine as well."""
     if item.get_closest_marker("timeout") is None:
         item.add_marker(pytest.mark.timeout(180))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test that failed tells more: its agents, and what became of them, end with it."""
+    report = yield
+    made = getattr(item, "funcargs", {}).get("crew")
+    if report.when == "call" and report.failed and isinstance(made, Crew):
+        report.sections.append(("sessions", aftermath.told(made.home, made.env)))
+    return report
 
 
 def _all_dead(pids: list[int]) -> bool:
