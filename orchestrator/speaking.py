@@ -17,13 +17,13 @@ from orchestrator.core.effects import (
     PressSubmit,
     TypeMessage,
 )
-from orchestrator.core.receipts import is_command, is_draft_of, is_receipt
+from orchestrator.core.receipts import CUT, comparable, is_command, is_draft_of, is_receipt
 from orchestrator.core.screen import Look, read
 from orchestrator.core.spec import CliSpec
 from orchestrator.tmux import panes
 from orchestrator.tmux.control import Control
 
-Verdict = Literal["taken", "absent", "draft", "unknown"]
+Verdict = Literal["taken", "queued", "absent", "draft", "unknown"]
 
 # How far back a transcript is searched for a prompt, in bytes: a receipt is at most a minute late.
 TAIL = 1024 * 1024
@@ -113,10 +113,11 @@ async def judge(control: Control, effect: JudgeMessage) -> Verdict:
         return "unknown"  # Of a command nothing but the first moment after it could tell.
     dialect, path = dialect_of(effect.cli), Path(effect.transcript)
     found = await asyncio.to_thread(_in_transcript, dialect, path, effect.text, effect.since)
-    if found:
-        return "taken"
+    # What a process kept for the end of its turn is lost with it.
+    if found == "taken" or (found == "queued" and effect.typed_in == effect.run):
+        return found
     look = await _screen(control, effect.pane, effect.cli)
-    if found is None or look is None or look.draft is None or look.status == "blocked":
+    if found == "unknown" or look is None or look.draft is None or look.status == "blocked":
         return "unknown"
     if is_draft_of(look.draft, effect.text):
         return "draft"
@@ -124,10 +125,11 @@ async def judge(control: Control, effect: JudgeMessage) -> Verdict:
     return "absent" if look.draft == "" else "unknown"
 
 
-def _in_transcript(dialect: Dialect, path: Path, text: str, since: float) -> bool | None:
+def _in_transcript(dialect: Dialect, path: Path, text: str, since: float) -> Verdict:
     """Whether the end of the transcript has `text` as a prompt that came after `since`.
 
-    None if that cannot be told: the file cannot be read, or a line that matches has no time.
+    `queued`: as one that waited for the end of a turn, and as nothing behind that. `unknown`: the
+    file cannot be read, a line that matches has no time, or is cut where `text` may be in it.
     """
     try:
         with path.open("rb") as file:
@@ -135,18 +137,27 @@ def _in_transcript(dialect: Dialect, path: Path, text: str, since: float) -> boo
             file.seek(max(0, size - TAIL))
             lines = file.read().split(b"\n")
     except FileNotFoundError:
-        return False  # The first prompt makes it: nothing was taken yet.
+        return "absent"  # The first prompt makes it: nothing was taken yet.
     except OSError:
-        return None
-    found: bool | None = False
+        return "unknown"
+    found: Verdict = "absent"
     for line in lines:
         parsed = read_transcript_line(dialect, line)
-        if parsed is None or parsed.prompt is None or not is_receipt(text, parsed.prompt):
+        if parsed is None or (parsed.at is not None and parsed.at < since - CLOCKS):
             continue
-        if parsed.at is None:
-            found = None
-        elif parsed.at >= since - CLOCKS:
-            return True
+        ours, cut = False, False
+        if parsed.prompt is not None:
+            ours = is_receipt(text, parsed.prompt)
+            if found == "queued":
+                # Several that had waited may have been made into one.
+                ours = ours or comparable(text) in comparable(parsed.prompt)
+                cut = len(parsed.prompt) >= CUT
+        if ours and parsed.at is not None:
+            return "taken"
+        if ours or cut:
+            found = "unknown"
+        elif parsed.queued is not None and is_receipt(text, parsed.queued):
+            found = "queued"
     return found
 
 

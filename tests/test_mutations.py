@@ -126,6 +126,14 @@ MUTATIONS = (
         "never_typed_without_proof",
     ),
     Mutation(
+        "what a CLI kept for later goes with its process",
+        "speaking.py",
+        '(found == "queued" and effect.typed_in == effect.run)',
+        'found == "queued"',
+        "tests/test_judging.py",
+        "what_the_conversation_tells",
+    ),
+    Mutation(
         "another prompt is no receipt",
         "core/receipts.py",
         "    if ours == got:",

@@ -7,6 +7,7 @@ type is only left out. Texts are cut here, so nothing behind this module meets a
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Literal, assert_never
 
@@ -103,14 +104,16 @@ class Malformed:
 class TranscriptLine:
     """What one line of a transcript holds for us; every field may be missing.
 
-    `at` is the line's own time, wall clock seconds. `message` is the answer of `model` that
-    `tokens` belong to: an answer of several lines repeats them, growing, on each. `failed`: the
-    words are an error that ended the turn.
+    `at` is the line's own time, wall clock seconds. `queued` is a prompt that the CLI keeps for the
+    end of its turn: no part of the conversation yet, and lost with the process. `message` is the
+    answer of `model` that `tokens` belong to: an answer of several lines repeats them, growing, on
+    each. `failed`: the words are an error that ended the turn.
     """
 
     uuid: str | None = None
     at: float | None = None
     prompt: str | None = None
+    queued: str | None = None
     words: str | None = None
     failed: bool = False
     message: str | None = None
@@ -341,6 +344,9 @@ def _claude_line(line: bytes) -> TranscriptLine | None:
             found = _claude_user(entry)
         case "queue-operation" if entry.get("operation") == "enqueue":
             found = _prompt(entry, entry.get("content"))
+            found = found and replace(found, prompt=None, queued=found.prompt)
+        case "attachment":
+            found = _joining(entry)
         case "assistant":
             found = _claude_assistant(entry)
         case _:
@@ -382,6 +388,16 @@ def _prompt(
     return TranscriptLine(uuid=_uuid(entry), at=_time(entry), prompt=text)
 
 
+def _joining(
+    entry: Mapping[str, Any], limit: int | None = TRANSCRIPT_PROMPT
+) -> TranscriptLine | None:
+    """A queued prompt that the turn which went on has taken in."""
+    command = object_of(entry.get("attachment"))
+    if command.get("type") != "queued_command":
+        return None
+    return _prompt(entry, command.get("prompt"), limit)
+
+
 def _claude_assistant(entry: Mapping[str, Any]) -> TranscriptLine | None:
     message = entry.get("message")
     if not isinstance(message, dict):
@@ -418,10 +434,7 @@ def _claude_turn(entry: Mapping[str, Any]) -> TurnLine | None:
             queued = _prompt(entry, entry.get("content"), None)
             return None if queued is None else TurnLine(uuid=uuid, at=at, queued=queued.prompt)
         case "attachment":
-            command = object_of(entry.get("attachment"))
-            if command.get("type") != "queued_command":
-                return None
-            joining = _prompt(entry, command.get("prompt"), None)
+            joining = _joining(entry, None)
             if joining is None:
                 return None
             return TurnLine(uuid=uuid, at=at, prompt=joining.prompt, joins=True)

@@ -90,11 +90,12 @@ class PressSubmit:
 
 @value
 class JudgeMessage:
-    """Find out what became of a message whose receipt did not come."""
+    """Find out what became of a message whose receipt did not come. `typed_in`: to which run."""
 
     kind: Literal["judge_message"] = "judge_message"
     agent: str
     run: int
+    typed_in: int | None
     pane: str
     cli: CliSpec
     number: int

@@ -281,12 +281,14 @@ class TranscriptSeen(Event):
     """New whole lines of a transcript, digested: tokens by model, and how far `file` is counted.
 
     `transcript` is the conversation's main file; `file` is it or a sub-agent's, without links.
+    `queued`: prompts that the CLI keeps for the end of its turn; they come again in `prompts`.
     """
 
     kind: Literal["transcript_seen"] = "transcript_seen"
     agent: str
     run: int
     prompts: tuple[str, ...] = ()
+    queued: tuple[str, ...] = ()
     last_words: str | None = None
     # They are an error that ended a turn.
     failed: bool = False
@@ -361,15 +363,16 @@ class MessageHeld(Event):
 class MessageJudged(Event):
     """What was found when a receipt did not come.
 
-    taken: the conversation has it; absent: proven lost, nothing of it is left anywhere;
-    draft: it stands in the input line, not submitted; unknown: no proof either way.
+    taken: the conversation has it; queued: its process keeps it for the end of a turn; absent:
+    proven lost, nothing of it is left anywhere; draft: it stands in the input line, not submitted;
+    unknown: no proof either way.
     """
 
     kind: Literal["message_judged"] = "message_judged"
     number: int
     agent: str
     run: int
-    verdict: Literal["taken", "absent", "draft", "unknown"]
+    verdict: Literal["taken", "queued", "absent", "draft", "unknown"]
 
 
 @value

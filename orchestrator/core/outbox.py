@@ -126,8 +126,8 @@ def _close(step: Step, message: Message, state: MessageState, detail: str = "") 
 def prompt_taken(step: Step, name: str, prompt: str, *, written: bool) -> None:
     """The agent took `prompt`: the message that it is, if it is one, is delivered.
 
-    `written`: its transcript has it. A CLI runs its hooks before it writes the prompt down, so
-    what only a hook told of goes with a process that is killed.
+    `written`: it is in the conversation. A CLI runs its hooks before it writes the prompt down, and
+    keeps what comes in the middle of a turn for its end: until then it goes with the process.
     """
     agent = step.world.agents[name]
     if written:
@@ -136,19 +136,21 @@ def prompt_taken(step: Step, name: str, prompt: str, *, written: bool) -> None:
             replace(agent, unwritten=tuple(m for m in agent.unwritten if m is not found))
         )
     waiting = step.messages_to(name, MessageState.TYPING, MessageState.UNCONFIRMED)
-    for message in waiting:
-        if _is_of(message, prompt):
-            _close(step, message, MessageState.DELIVERED)
-            break
-    else:
+    message = next((m for m in waiting if _is_of(m, prompt)), None)
+    if message is None:
         return
-    if not written:
-        unwritten = (*agent.unwritten, message)[-UNWRITTEN:]
-        step.put(replace(agent, unwritten=unwritten))
+    _deliver(step, message, written=written)
     for older in waiting:
         # The conversation has gone past it: it stays unconfirmed, and is no longer waited for.
         if older.state is MessageState.UNCONFIRMED and older.number < message.number:
             _close(step, older, MessageState.UNCONFIRMED, older.detail)
+
+
+def _deliver(step: Step, message: Message, *, written: bool) -> None:
+    _close(step, message, MessageState.DELIVERED)
+    agent = step.world.agents.get(message.to)
+    if not written and agent is not None:
+        step.put(replace(agent, unwritten=(*agent.unwritten, message)[-UNWRITTEN:]))
 
 
 def _is_of(message: Message, prompt: str) -> bool:
@@ -204,6 +206,7 @@ def receipt_due(step: Step, event: DeadlinePassed, number: int) -> None:
         JudgeMessage(
             agent=agent.name,
             run=agent.run,
+            typed_in=message.run,
             pane=agent.pane,
             cli=team.clis[agent.spec.cli],
             number=number,
@@ -220,8 +223,8 @@ def judged(step: Step, event: MessageJudged) -> None:
         return
     agent = step.world.agents.get(message.to)
     team = step.world.team
-    if event.verdict == "taken":
-        _close(step, message, MessageState.DELIVERED)
+    if event.verdict in ("taken", "queued"):
+        _deliver(step, message, written=event.verdict == "taken")
     elif event.verdict == "absent" and message.attempts < ATTEMPTS:
         _change(step, message, MessageState.QUEUED, detail="was lost; will be typed again")
         step.deadline(f"receipt:{message.number}", None)

@@ -128,7 +128,7 @@ def reduce(world: World, event: AnyEvent) -> tuple[World, Sequence[AnyEffect]]:
             reports.received(step, event)
         case TranscriptSeen():
             accounts.transcript_seen(step, event)
-            if event.prompts or event.last_words:
+            if event.prompts or event.queued or event.last_words:
                 reports.received(step, event)
         case StatusLineSeen():
             accounts.status_line_seen(step, event)

@@ -81,18 +81,19 @@ def received(step: Step, event: Report) -> None:
         _apply(step, event, agent, reading)
         _trust(step, event.agent)
     for prompt in _prompts(event):
-        written = isinstance(event, TranscriptSeen)
+        written = isinstance(event, TranscriptSeen) and prompt in event.prompts
         outbox.prompt_taken(step, event.agent, prompt, written=written)
     agent = step.world.agents[event.agent]
-    if agent.status is Status.READY:
+    # The transcript may tell of a prompt before the status tells of its turn.
+    is_ready = agent.status is Status.READY and not isinstance(event, TranscriptSeen)
+    if is_ready:
         outbox.turn_over(step, event.agent)
     if before is Status.STARTING and agent.status in AT_WORK:
         agents.launch_waiting(step, event)
     doubts.expect(step, event, event.agent)
     if isinstance(event, ScreenSeen):
         _look_once_more(step, agent, event)
-    # The transcript may tell of a prompt before the status tells of its turn.
-    if agent.status is Status.READY and not isinstance(event, TranscriptSeen):
+    if is_ready:
         outbox.pump(step, event, agent.name)
 
 
@@ -420,7 +421,7 @@ def _parting(agent: Agent, event: Report) -> Agent:
 def _prompts(event: Report) -> tuple[str, ...]:
     """The prompts that the agent says it took."""
     if isinstance(event, TranscriptSeen):
-        return event.prompts
+        return (*event.queued, *event.prompts)
     if isinstance(event, HookReceived) and event.hook == "UserPromptSubmit" and not event.subagent:
         return (event.text or "",)
     return ()

@@ -119,7 +119,7 @@ class Conversations:
         if first or reader.mark is not before:
             self._marks[_real(reader.path)] = reader.mark
         if event is not None and tokens_only:
-            event = replace(event, prompts=(), last_words=None) if event.tokens else None
+            event = replace(event, prompts=(), queued=(), last_words=None) if event.tokens else None
         if event is not None:
             events.append(replace(event, transcript=str(main)))
         return more

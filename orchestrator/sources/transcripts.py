@@ -173,13 +173,15 @@ class Transcript:
                 found.count(line.model, more)
             if line.prompt and not self._is_history(line, end):
                 found.prompts.append(line.prompt)
+            if line.queued and not self._is_history(line, end):
+                found.queued.append(line.queued)
             self._at = max(self._at, line.at or 0.0)
         answers = dict(list(self._answers.items())[-MARKED:])
         before = _fingerprint(self._before)
         self.mark = Mark(offset=self._offset, before=before, at=self._at, answers=answers)
 
     def _event(self, found: "_Found", run: int, mtime: float) -> TranscriptSeen | None:
-        if not (found.prompts or found.words or found.tokens):
+        if not (found.prompts or found.queued or found.words or found.tokens):
             return None
         when = found.when
         # The line's own time, so that it is not taken for news by the next supervisor.
@@ -191,6 +193,7 @@ class Transcript:
             agent=self.agent,
             run=run,
             prompts=tuple(found.prompts),
+            queued=tuple(found.queued),
             last_words=found.words,
             failed=found.failed,
             tokens=found.tokens,
@@ -242,6 +245,7 @@ class _Found:
 
     def __init__(self) -> None:
         self.prompts: list[str] = []
+        self.queued: list[str] = []
         self.words: str | None = None
         self.failed = False
         self.tokens: dict[str, Tokens] = {}

@@ -18,6 +18,7 @@ TEXT = 300
 _USUAL = ("seq", "at", "mono", "source", "agent", "kind", "key", "run", "request")
 _VERDICTS = {
     "taken": "message {} was delivered",
+    "queued": "message {} was delivered: it waits for the end of the turn",
     "absent": "message {} was lost on its way",
     "draft": "message {} stands in its input line",
     "unknown": "message {} was typed; nothing proves that it was taken",
@@ -32,7 +33,7 @@ def is_dull(event: Event) -> bool:
         case "panes_seen":
             return not event.get("audit")
         case "transcript_seen":
-            return not event.get("prompts") and not event.get("last_words")
+            return not any(event.get(said) for said in ("prompts", "queued", "last_words"))
         case _:
             return False
 
@@ -177,7 +178,8 @@ def _hook(event: Event) -> str:
 
 def _transcript(event: Event) -> str:
     prompts, words = event.get("prompts") or (), event.get("last_words")
-    told = [f"has taken up: {_short(prompt)}" for prompt in prompts]
+    told = [f"keeps for the end of its turn: {_short(text)}" for text in event.get("queued") or ()]
+    told += [f"has taken up: {_short(prompt)}" for prompt in prompts]
     told += [f"said: {_short(words)}"] if words else []
     tokens = sum(sum(used.values()) for used in (event.get("tokens") or {}).values())
     return "; ".join(told) or f"its transcript has more ({tokens} tokens)"

@@ -221,11 +221,15 @@ def test_what_nobody_typed_is_no_prompt(entry: dict[str, Any]) -> None:
     assert line(type="user", **entry) is None
 
 
-def test_a_queued_prompt_counts_when_it_is_queued() -> None:
+def test_a_queued_prompt_is_not_in_the_conversation_yet() -> None:
     queued = line(type="queue-operation", operation="enqueue", content="next")
     assert queued is not None
-    assert queued.prompt == "next"
+    assert (queued.queued, queued.prompt) == ("next", None)
     assert line(type="queue-operation", operation="dequeue") is None
+    joining = line(type="attachment", attachment={"type": "queued_command", "prompt": "next"})
+    assert joining is not None
+    assert (joining.queued, joining.prompt) == (None, "next")
+    assert line(type="attachment", attachment={"type": "date", "date": "2026-11-22"}) is None
 
 
 def test_last_words_and_tokens_of_an_answer() -> None:

@@ -24,14 +24,27 @@ def sent(play: Play, text: str = TEXT) -> int:
     return number
 
 
-def written(play: Play, text: str = TEXT) -> None:
+def written(play: Play, *prompts: str, queued: tuple[str, ...] = ()) -> None:
     play.give(
         ev.TranscriptSeen(
             agent="a",
             run=play.world.agents["a"].run,
-            prompts=(text,),
+            prompts=prompts,
+            queued=queued,
             last_words=None,
             **play.stamp("transcript"),
+        )
+    )
+
+
+def judge(play: Play, number: int, verdict: Literal["taken", "queued", "absent"]) -> None:
+    play.give(
+        ev.MessageJudged(
+            agent="a",
+            run=play.world.agents["a"].run,
+            number=number,
+            verdict=verdict,
+            **play.stamp("crew"),
         )
     )
 
@@ -68,15 +81,7 @@ def test_it_is_typed_again_only_where_it_is_not_in_the_conversation(
     play.hook("a", "UserPromptSubmit", text=TEXT)
     back(play)
     play.due(f"receipt:{number}")
-    play.give(
-        ev.MessageJudged(
-            agent="a",
-            run=play.world.agents["a"].run,
-            number=number,
-            verdict=verdict,
-            **play.stamp("crew"),
-        )
-    )
+    judge(play, number, verdict)
     assert [e.text for e in of(play, TypeMessage)] == [TEXT] * again
     assert bool(play.world.messages) == bool(again)
 
@@ -85,14 +90,42 @@ def test_it_is_typed_again_only_where_it_is_not_in_the_conversation(
 def test_what_its_transcript_has_is_not_doubted(play: Play, order: str) -> None:
     sent(play)
     if order == "transcript first":
-        written(play)
+        written(play, TEXT)
     play.hook("a", "UserPromptSubmit", text=TEXT)
     if order == "hook first":
         assert play.world.agents["a"].unwritten
-        written(play)
+        written(play, TEXT)
     assert play.world.agents["a"].unwritten == ()
     back(play)
     assert play.world.messages == {}
+
+
+@pytest.mark.parametrize("order", ["hook first", "transcript first", "judged"])
+def test_what_waits_in_the_queue_of_its_cli_is_delivered_and_doubted(
+    play: Play, order: str
+) -> None:
+    number = sent(play)
+    if order == "hook first":
+        play.hook("a", "UserPromptSubmit", text=TEXT)
+    if order == "judged":
+        judge(play, number, "queued")
+    else:
+        # Before the status tells that it is at work.
+        written(play, queued=(TEXT,))
+    play.status_file("a", "working")
+    assert play.world.messages == {}, "it is delivered"
+    back(play)
+    assert play.world.messages[number].state is MessageState.TYPING
+    play.due(f"receipt:{number}")
+    (looked,) = of(play, JudgeMessage)
+    assert (looked.typed_in, looked.run) == (1, 2)
+
+
+def test_what_waited_and_was_begun_with_is_not_doubted(play: Play) -> None:
+    sent(play)
+    play.status_file("a", "working")
+    written(play, TEXT, queued=(TEXT,))
+    assert play.world.agents["a"].unwritten == ()
 
 
 def test_a_turn_that_is_over_was_written(play: Play) -> None:
