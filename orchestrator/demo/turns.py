@@ -120,8 +120,7 @@ class Turns:
         """Nothing runs any more: the prompts that waited are the next turn."""
         self._running, self.due = None, None
         self.view.dirty = self.view.ready = True
-        # What a resumed conversation had waiting goes with the next turn: it starts none by itself.
-        if self.view.queued and self.view.doing is not None:
+        if self.view.queued:
             prompts, self.view.queued = self.view.queued, []
             self._running = self._turn(prompts, announced=True)
             return
@@ -162,7 +161,8 @@ class Turns:
     # -- what was ----------------------------------------------------------------------------------
 
     def resume(self) -> None:
-        """Take up the conversation and show its end. It does not go on by itself."""
+        """Take up the conversation and show its end. It does not go on by itself, and what was
+        queued when its process was killed is lost, as with the Claude CLI."""
         self.session.transcript.load()
         records = self.session.transcript.records
         for prompt, answers in history.exchanges(records, SHOWN_EXCHANGES):
@@ -170,7 +170,6 @@ class Turns:
             for answer in answers:
                 self.view.print("")
                 self.view.print(answer[:SHOWN_TEXT], first="● ", rest="  ")
-        self.view.queued = history.queued(records)
 
     def print_prompt(self, text: str) -> None:
         more = len(text) - SHOWN_TEXT
