@@ -99,7 +99,7 @@ def _at(path: Path) -> Path:
     if path.is_dir():
         path = Path(os.path.normpath(path)) / "crew.toml"
     if not definitions.present(path):
-        raise SpecError(shown(str(path)), None, "there is no such file")
+        raise SpecError(shown(str(path)), None, "there is no such file: `crew init` writes one")
     if path.is_dir():
         raise SpecError(shown(str(path)), None, "is a directory: name a file in it")
     return path

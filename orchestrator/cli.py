@@ -77,10 +77,7 @@ class Crew(click.Group):
         found = super().get_command(ctx, cmd_name) or _imported(cmd_name)
         if found is None or program.program() == program.NAME:
             return found
-        shown = copy.copy(found)
-        shown.help = program.as_typed(found.help or "")
-        shown.epilog = (found.epilog or "").replace("crew ", f"{program.program()} ")
-        return shown
+        return _as_typed(found)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -99,6 +96,15 @@ class Crew(click.Group):
             meant = f" (did you mean {near[0]!r}?)" if near else ""
             raise click.UsageError(f"there is no verb {name!r}{meant}", ctx)
         return found
+
+
+def _as_typed(verb: click.Command) -> click.Command:
+    shown = copy.copy(verb)
+    shown.help = program.as_typed(verb.help or "")
+    shown.epilog = (verb.epilog or "").replace("crew ", f"{program.program()} ")
+    if isinstance(shown, click.Group):
+        shown.commands = {name: _as_typed(each) for name, each in shown.commands.items()}
+    return shown
 
 
 def _imported(name: str) -> click.Command | None:

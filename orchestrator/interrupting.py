@@ -5,10 +5,9 @@ import time
 from collections.abc import Callable
 
 from orchestrator.core.effects import SendInterrupt
-from orchestrator.core.readings import IN_TURN
 from orchestrator.core.receipts import is_draft_of
 from orchestrator.core.screen import Look, is_interruptible, read
-from orchestrator.core.state import Agent
+from orchestrator.core.state import IN_TURN, Agent
 from orchestrator.tmux import panes
 from orchestrator.tmux.control import Control
 

@@ -16,7 +16,14 @@ from types import MappingProxyType
 from orchestrator import failpoints, settings
 from orchestrator.core.dialects import Dialect, is_conversation
 from orchestrator.core.effects import Spawn
-from orchestrator.core.launch import Values, build_argv, build_environment, fill, root_slug
+from orchestrator.core.launch import (
+    IDENTITY,
+    Values,
+    build_argv,
+    build_environment,
+    fill,
+    root_slug,
+)
 from orchestrator.core.spec import AgentSpec, CliSpec
 from orchestrator.core.state import Agent
 from orchestrator.errors import UserError
@@ -33,20 +40,7 @@ DENIED = (
     "PWD",
     "SHLVL",
     "_",
-    "CREW_AGENT",
-    "CREW_RUN",
-    "CREW_SESSION",
-    "CREW_SPOOL",
-    "CREW_FAILPOINT",
-    "CLAUDECODE",
-    "CLAUDE_PID",
-    "CLAUDE_PROJECT_DIR",
-    "CLAUDE_EFFORT",
-    "CLAUDE_CODE_SESSION_ID",
-    "CLAUDE_CODE_ENTRYPOINT",
-    "CLAUDE_CODE_MESSAGING_SOCKET",
-    "CLAUDE_CODE_MESSAGING_TOKEN",
-    "CLAUDE_CODE_CHILD_SESSION",
+    *IDENTITY,
 )
 
 
@@ -236,10 +230,10 @@ def _write_settings(
 def _write(file: Path, text: str) -> None:
     """Write a private file whole: a reader sees the old one or the new one."""
     half = file.with_name(f".{file.name}.half")
-    failpoints.hit("file")
+    failpoints.hit(failpoints.FILE)
     with open(half, "w", encoding="utf-8", errors="surrogateescape", opener=private) as out:
         out.write(text)
-    failpoints.hit("file")
+    failpoints.hit(failpoints.FILE)
     half.replace(file)
 
 

@@ -261,7 +261,7 @@ class Runner:
     # -- the server and its panes -----------------------------------------------------------------
 
     async def _start_server(self) -> None:
-        failpoints.hit("tmux")
+        failpoints.hit(failpoints.TMUX)
         environ = self._environment().values
         pid = await asyncio.to_thread(bootstrap.start_server, self._paths, environ)
         server = procfs.process_of(pid)
@@ -283,7 +283,7 @@ class Runner:
         )
         control = self._link.control
         opened = await self._already(control, effect)
-        failpoints.hit("tmux")
+        failpoints.hit(failpoints.TMUX)
         if opened is None:
             opened = await self._respawn(control, effect, file)
         if opened is None:
@@ -295,7 +295,7 @@ class Runner:
                 layout=world.team.layout,
                 launch_file=file,
             )
-        failpoints.hit("tmux")
+        failpoints.hit(failpoints.TMUX)
         process = procfs.process_of(opened.pid)
         if process is None:
             # Gone before it could be looked at: its pane knows how it ended.

@@ -66,9 +66,9 @@ async def why_held(control: Control, effect: TypeMessage) -> str | None:
 
 async def type_message(control: Control, effect: TypeMessage) -> None:
     """Type and submit. After an error it may be typed or not."""
-    failpoints.hit("tmux")
+    failpoints.hit(failpoints.TMUX)
     await control.paste(effect.pane, effect.text, effect.cli.keys.submit)
-    failpoints.hit("tmux")
+    failpoints.hit(failpoints.TMUX)
 
 
 async def taken_by_screen(control: Control, effect: TypeMessage) -> Look | None:

@@ -139,14 +139,17 @@ def test_up_can_attach(fake: FakeSupervisor, tmux: Tmux) -> None:
     assert len(fake.asked("up")) == 1
 
 
-@pytest.mark.parametrize("arguments", [["attach"], ["attach", "boss"], ["up", "--attach"]])
-def test_attach_needs_a_terminal(fake: FakeSupervisor, arguments: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "remedy"),
+    [
+        (["attach"], "use `crew logs AGENT` without one"),
+        (["attach", "boss"], "use `crew logs AGENT` without one"),
+        (["up", "--attach"], "leave out --attach without one"),
+    ],
+)
+def test_attach_needs_a_terminal(fake: FakeSupervisor, arguments: list[str], remedy: str) -> None:
     verb = " ".join(a for a in arguments if a != "boss")
-    refused(
-        crew(*arguments),
-        2,
-        f"`crew {verb}` needs a terminal: use `crew logs AGENT` without one",
-    )
+    refused(crew(*arguments), 2, f"`crew {verb}` needs a terminal: {remedy}")
     assert not fake.lines
 
 

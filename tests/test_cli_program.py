@@ -100,6 +100,9 @@ def test_every_sentence_says_it(place: Path) -> None:
     )
     assert typed("bin/crew", "send").err == ("crew: AGENT is missing: see `bin/crew send --help`\n")
     assert "bin/crew send" in typed("bin/crew", "help", "send").out.partition("Example:")[2]
+    for verb in (("cache",), ("cache", "stats")):
+        told = typed("bin/crew", *verb, "--help").out
+        assert "Example: bin/crew cache" in told
     told = typed("bin/crew").out
     assert told.startswith("Usage: bin/crew ")
     assert "`bin/crew help VERB` has an example" in told

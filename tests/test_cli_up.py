@@ -309,14 +309,16 @@ def test_wait_names_who_failed(fake: FakeSupervisor, status: str) -> None:
     then(fake, {"agents": [agent("boss", status, pid=None, detail="exit status 127")]})
     ran = crew("up", "--wait")
     assert ran.status == 1
-    assert ran.err == f"crew: not everybody is up: boss {status}: exit status 127\n"
+    told = f"not everybody is up: boss {status}: exit status 127; `crew why boss` tells more"
+    assert ran.err == f"crew: {told}\n"
 
 
 def test_without_wait_a_failed_launch_is_a_failure_too(fake: FakeSupervisor) -> None:
     then(fake, {"agents": [agent("boss", "failed", pid=None, detail="no such program")]})
     ran = crew("up")
     assert ran.status == 1
-    assert ran.err == "crew: not everybody is up: boss failed: no such program\n"
+    told = "not everybody is up: boss failed: no such program; `crew why boss` tells more"
+    assert ran.err == f"crew: {told}\n"
     assert "crew restart boss" in ran.out
 
 
@@ -332,7 +334,9 @@ def test_waiting_has_a_bound(
     over_after(monkeypatch, lambda line: "change" in line if flags else "view" in line)
     ran = crew("up", *flags, "--timeout", "60.5")
     assert ran.status == 1
-    assert ran.err == f"crew: not everybody is up after 60.5 s: {late}\n"
+    name = late.split()[0]
+    told = f"not everybody is up after 60.5 s: {late}; `crew why {name}` tells more"
+    assert ran.err == f"crew: {told}\n"
 
 
 def test_who_is_not_wanted_is_not_waited_for(fake: FakeSupervisor) -> None:

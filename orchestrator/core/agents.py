@@ -12,6 +12,7 @@ from orchestrator.core.lifecycle import AT_WORK, REPORTING, become, evidence_of
 from orchestrator.core.spec import AgentSpec
 from orchestrator.core.state import (
     ALIVE,
+    IN_TURN,
     Agent,
     Process,
     SessionState,
@@ -55,10 +56,10 @@ def start(step: Step, event: Event, name: str) -> None:
     agent = become(agent, Status.STARTING, event)
     # Not ordered yet; `launch_waiting` decides.
     step.put(replace(agent, waiting_for=(TMUX,), wanted=True, exit=None))
-    launch_waiting(step, event)
+    launch_waiting(step)
 
 
-def launch_waiting(step: Step, event: Event) -> None:
+def launch_waiting(step: Step) -> None:
     """Launch every agent that has waited for something which is there now."""
     world = step.world
     waiting = [a for a in world.agents.values() if a.status is Status.STARTING and a.waiting_for]
@@ -270,7 +271,7 @@ def died(
     if agent.process is not None:
         # Also when it is gone: what it left in its process session ends with it.
         step.do(EndProcess(agent=agent.name, run=agent.run, process=agent.process))
-    cut = agent.cut or agent.status in (Status.WORKING, Status.BLOCKED, Status.LIMITED)
+    cut = agent.cut or agent.status in IN_TURN
     agent = replace(
         agent,
         process=None,
@@ -373,7 +374,7 @@ def stop(step: Step, event: Event, agent: Agent, *, wanted: bool) -> None:
     agent = replace(agent, wanted=wanted)
     if agent.status in ALIVE and agent.process is not None:
         if agent.status is not Status.STOPPING:
-            cut = agent.cut or agent.status in (Status.WORKING, Status.BLOCKED, Status.LIMITED)
+            cut = agent.cut or agent.status in IN_TURN
             agent = become(replace(agent, cut=cut), Status.STOPPING, event)
         step.put(agent)
         assert agent.process is not None
@@ -413,7 +414,7 @@ def lose(step: Step, event: Event, agent: Agent, reason: str) -> None:
     """-> LOST (STOPPED if it was to end anyway). Its process is kept: it may outlive its pane."""
     recent = agent.evidence.mono >= event.mono - WITH_SERVER
     by_server = recent and agent.evidence.kind in ("process_exited", "spawn_failed")
-    cut = agent.cut or agent.status in (Status.WORKING, Status.BLOCKED, Status.LIMITED)
+    cut = agent.cut or agent.status in IN_TURN
     gone = replace(agent, pane=None, tty=None, cut=cut, waiting_for=())
     if agent.status is Status.STOPPING and (
         not agent.wanted or step.world.state is SessionState.DOWN
@@ -441,7 +442,7 @@ def bring_back(step: Step, event: Event) -> None:
     for agent in list(step.world.agents.values()):
         if agent.status is Status.LOST and agent.wanted:
             start(step, event, agent.name)
-    launch_waiting(step, event)
+    launch_waiting(step)
 
 
 # -- a look at the panes --------------------------------------------------------------------------

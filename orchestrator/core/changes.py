@@ -1,4 +1,4 @@
-"""What is different between two worlds. Pure.
+"""What is different between two worlds. Pure, but that it remembers its last answer.
 
 Asked at each change, in teams of a thousand, of whom one has changed as a rule: so what is the same
 is passed over without a step of Python for each.

@@ -144,7 +144,7 @@ def dialect_of(cli: CliSpec) -> Dialect:
 
 
 def parse_hook(dialect: Dialect, hook: str, data: bytes) -> HookFields | Malformed:
-    """Read the payload of `hook` from bytes."""
+    """The fields of `hook` from the bytes that it got, or why it cannot be one."""
     payload = parsed(data)
     if payload is None:
         return Malformed(reason="is not a JSON object")
@@ -152,14 +152,6 @@ def parse_hook(dialect: Dialect, hook: str, data: bytes) -> HookFields | Malform
         return _fields(dialect, hook, payload)
     except _WrongTypeError as error:
         return Malformed(reason=str(error))
-
-
-def read_hook(dialect: Dialect, hook: str, payload: Mapping[str, Any]) -> HookFields | None:
-    """The fields of `hook`, or None if `payload` is not what this hook sends."""
-    try:
-        return _fields(dialect, hook, payload)
-    except _WrongTypeError:
-        return None
 
 
 def read_transcript_line(dialect: Dialect, line: bytes) -> TranscriptLine | None:

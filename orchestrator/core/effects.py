@@ -1,7 +1,7 @@
 """Everything the supervisor can do: frozen orders, in the imperative. Run by `runner.py` alone.
 
 An effect runs after the event that caused it is committed. Each is either safe to do again or
-checked first (see `Recovered` in the reducer): after a crash it may have been done, half done or
+checked first (see `recovery.py`): after a crash it may have been done, half done or
 not done at all.
 """
 

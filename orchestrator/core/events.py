@@ -1,7 +1,7 @@
 """Everything that can happen: frozen facts, in the past tense.
 
 Every event that reaches `reduce` is in the journal, in order, and the world is the fold of them.
-So a wake-up or a sample is no event: what it led to is. Three fields are common:
+So a bare wake-up is no event: what it led to is. Three fields are common:
 
 `at`     wall clock, seconds since the epoch, of the thing itself (not of its reading): for people.
 `mono`   CLOCK_BOOTTIME seconds of the same instant: for durations and for "which is newer".

@@ -37,6 +37,23 @@ KNOWN = frozenset(
 KNOWN_OF_STATUS_FILE = KNOWN | {"pid"}
 # Known before the agent: what names the CLI's own directory cannot be inside that directory.
 KNOWN_OF_CONFIG_DIR = KNOWN - {"config"}
+# What says to a process whose it is: another CLI that is started there is somebody else.
+IDENTITY = (
+    "CREW_AGENT",
+    "CREW_RUN",
+    "CREW_SESSION",
+    "CREW_SPOOL",
+    "CREW_FAILPOINT",
+    "CLAUDECODE",
+    "CLAUDE_PID",
+    "CLAUDE_PROJECT_DIR",
+    "CLAUDE_EFFORT",
+    "CLAUDE_CODE_SESSION_ID",
+    "CLAUDE_CODE_ENTRYPOINT",
+    "CLAUDE_CODE_MESSAGING_SOCKET",
+    "CLAUDE_CODE_MESSAGING_TOKEN",
+    "CLAUDE_CODE_CHILD_SESSION",
+)
 
 Values = Mapping[str, str | None]
 

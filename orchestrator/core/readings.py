@@ -9,10 +9,9 @@ from collections.abc import Mapping
 
 from orchestrator.core.events import HookReceived, ScreenSeen, StatusFileSeen
 from orchestrator.core.spec import AskKind, CliSpec
-from orchestrator.core.state import Agent, Ask, Doing, Flag, Status
+from orchestrator.core.state import IN_TURN, Agent, Ask, Doing, Flag, Status
 from orchestrator.core.values import value
 
-IN_TURN = frozenset({Status.WORKING, Status.BLOCKED, Status.LIMITED})
 # What is remembered of a transcript that told of a prompt alone.
 A_PROMPT = "a prompt"
 DETAIL = 200  # characters of `detail`: a line of a wide terminal

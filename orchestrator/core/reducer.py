@@ -69,6 +69,7 @@ from orchestrator.core.paste import clean_text
 from orchestrator.core.spec import TeamSpec
 from orchestrator.core.state import (
     ALIVE,
+    IN_TURN,
     RESTARTABLE,
     Agent,
     SessionState,
@@ -219,7 +220,7 @@ def _up(step: Step, event: UpRequested) -> None:
     removed = [name for name in step.world.agents if name not in names]
     for name in removed:
         agents.stop(step, event, step.world.agents[name], wanted=False)
-    agents.launch_waiting(step, event)
+    agents.launch_waiting(step)
     step.reply(event.request, started=started, adopted=adopted, changed=changed, removed=removed)
 
 
@@ -256,7 +257,7 @@ def _restore(step: Step, event: RestoreRequested) -> None:
             agents.start(step, event, agent.name)
         if agent.wanted and agent.status is not Status.EXITED:
             restored.append(agent.name)
-    agents.launch_waiting(step, event)
+    agents.launch_waiting(step)
     step.reply(event.request, restored=restored)
 
 
@@ -305,7 +306,10 @@ def _answer(step: Step, event: AnswerRequested) -> None:
         step.refuse(event.request, f"{agent.name} asks something else now: {agent.ask.text}")
         return
     if agent.answering is not None:
-        step.refuse(event.request, f"{agent.name} is just being answered")
+        step.refuse(
+            event.request,
+            f"{agent.name} is just being answered: `crew status` shows what comes of it",
+        )
         return
     cli = team.clis[agent.spec.cli]
     denied = decision(agent.ask, cli.keys.answers, event.choice) == "deny"
@@ -330,11 +334,7 @@ def _interrupt(step: Step, event: InterruptRequested) -> None:
     team = step.world.team
     if agent is None or team is None:
         return
-    if agent.pane is None or agent.status not in (
-        Status.WORKING,
-        Status.BLOCKED,
-        Status.LIMITED,
-    ):
+    if agent.pane is None or agent.status not in IN_TURN:
         step.refuse(event.request, f"{agent.name} is {agent.status}: nothing to interrupt")
         return
     step.do(
@@ -421,7 +421,7 @@ def _deadline(step: Step, event: DeadlinePassed) -> None:
         case "doubt":
             doubts.due(step, event, who)
         case "server":
-            agents.launch_waiting(step, event)
+            agents.launch_waiting(step)
         case "finish":
             _finish(step)
         case _:

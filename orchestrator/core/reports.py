@@ -20,8 +20,8 @@ from orchestrator.core.events import (
     TranscriptSeen,
 )
 from orchestrator.core.lifecycle import AT_WORK, REPORTING, become
-from orchestrator.core.readings import CUT, IN_TURN, Reading, is_informed, one_line
-from orchestrator.core.state import Agent, Doing, Evidence, Flag, Said, Source, Status
+from orchestrator.core.readings import CUT, Reading, is_informed, one_line
+from orchestrator.core.state import IN_TURN, Agent, Doing, Evidence, Flag, Said, Source, Status
 from orchestrator.core.step import Step
 
 Report = HookReceived | StatusFileSeen | TranscriptSeen | ScreenSeen
@@ -89,7 +89,7 @@ def received(step: Step, event: Report) -> None:
     if is_ready:
         outbox.turn_over(step, event.agent)
     if before is Status.STARTING and agent.status in AT_WORK:
-        agents.launch_waiting(step, event)
+        agents.launch_waiting(step)
     doubts.expect(step, event, event.agent)
     if isinstance(event, ScreenSeen):
         _look_once_more(step, agent, event)

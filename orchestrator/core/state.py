@@ -54,6 +54,8 @@ ALIVE = frozenset(
         Status.STOPPING,
     }
 )
+# A turn goes on: at work on it, or held up in it.
+IN_TURN = frozenset({Status.WORKING, Status.BLOCKED, Status.LIMITED})
 NEEDS_HUMAN = frozenset({Status.BLOCKED, Status.FAILED})
 RESTARTABLE = frozenset({Status.BACKOFF, Status.STOPPED, Status.EXITED, Status.FAILED, Status.LOST})
 
@@ -210,7 +212,7 @@ class Agent:
 
 
 class MessageState(StrEnum):
-    """queued -> typing -> delivered | unconfirmed; typing -> queued only on proof of loss."""
+    """What becomes of one from where: `outbox.py` has the table."""
 
     QUEUED = "queued"
     TYPING = "typing"

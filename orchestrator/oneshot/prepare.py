@@ -110,7 +110,7 @@ def _table(name: str, file: Path, cache: Cache) -> tuple[AskSpec, tuple[str, ...
 
     cli = read_definition(name, file)
     if cli.ask is None:
-        raise UserError(f"{name} cannot be asked: {file} has no [ask] table")
+        raise UserError(f"{name} cannot be asked: {file} has no [ask] table; name another CLI")
     kept = (dataclasses.asdict(cli.ask), cli.launch.version, cli.config_env, cli.config_dir)
     cache.learn(fact, identity(file), json.dumps(kept))
     return cli.ask, cli.launch.version, (cli.config_env, cli.config_dir)

@@ -47,16 +47,12 @@ SAVED: Final = frozenset({"hit", "joined", "stale"})
 
 @value
 class Known:
-    """A question that was asked. `gone`: why it has lost its answer, if it had one and has lost
-    it; `question`: its text, as long as there is an answer."""
+    """A question that was asked; `question`: its text, as long as there is an answer."""
 
     key: str
-    coarse: str
     asked: int
     first: float
     last: float
-    gone: str
-    gone_at: float
     question: str | None
 
 
@@ -72,12 +68,9 @@ _ASKED: Final[Columns] = {
 }
 _KNOWN: Final[Columns] = {
     "key": str,
-    "coarse": str,
     "asked": int,
     "first": float,
     "last": float,
-    "gone": str,
-    "gone_at": float,
     "question": (str, type(None)),
 }
 _INSERT: Final = (
@@ -173,8 +166,8 @@ def records(connection: sqlite3.Connection) -> list[Asked]:
 def most_asked(connection: sqlite3.Connection, limit: int) -> list[Known]:
     """The questions that were asked most."""
     rows = connection.execute(
-        "SELECT keys.key, coarse, max(asked, coalesce(uses, 0)) AS often, first,"
-        " max(last, coalesce(used, 0)) AS latest, gone, gone_at,"
+        "SELECT keys.key, max(asked, coalesce(uses, 0)) AS often, first,"
+        " max(last, coalesce(used, 0)) AS latest,"
         " substr(bodies.question, 1, ?) FROM keys LEFT JOIN answers USING (key)"
         " LEFT JOIN bodies USING (id) ORDER BY often DESC, latest DESC LIMIT ?",
         (HEAD, limit),

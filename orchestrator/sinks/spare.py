@@ -60,11 +60,11 @@ class Spare:
 
     def _replace(self, world: World) -> None:
         half = self._path.with_name(f".{self._path.name}.half")
-        failpoints.hit("file")
+        failpoints.hit(failpoints.FILE)
         descriptor = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w") as file:
             file.write(dump_world(world))
-        failpoints.hit("file")
+        failpoints.hit(failpoints.FILE)
         half.replace(self._path)
 
     async def close(self) -> None:

@@ -41,14 +41,6 @@ def _upwards(pid: int) -> Iterator[Stat]:
         pid = found.parent
 
 
-def parents(pid: int) -> list[int]:
-    """The pids of the ancestors, the nearest first; what could be read of them."""
-    found: list[int] = []
-    with contextlib.suppress(ProcessLookupError):
-        found.extend(each.pid for each in _upwards(pid))
-    return found[1:]
-
-
 def caller(pid: int, panes: Mapping[int, str]) -> str | None:
     """The agent in whose process tree `pid` is; `panes` gives the agents by their process' pid.
 

@@ -1,4 +1,4 @@
-"""Windows and panes, over the control client: look, open, respawn, close, mark.
+"""Windows and panes, over the control client: look, close, mark (`opening.py` opens them).
 
 Targets are tmux's ids, or a checked session name with a number; names and texts of others never
 reach tmux as formats. A pane is ours by its start command, which tmux keeps and no program in a

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from orchestrator.core.launch import IDENTITY
 from orchestrator.core.text import safe_text, span
 from orchestrator.errors import UserError
 from orchestrator.locations import ask_file, cache_root
@@ -27,13 +28,13 @@ if TYPE_CHECKING:
 
 # Exit statuses besides those of every verb; the third is that of timeout(1).
 ABSENT, REFUSED, TIMEOUT = 3, 4, 124
-# What a CLI that is started by an agent's tool must not take for its own.
-OURS = frozenset({"CREW_SESSION", "CREW_AGENT", "CLAUDECODE", "CLAUDE_CODE_ENTRYPOINT"})
 
 
 @click.command(epilog="Example: crew ask --input README.md 'What is this, in one sentence?'")
 @click.argument("prompt", metavar="[PROMPT|-]", nargs=-1)
-@click.option("--agent", "cli", metavar="CLI", default="claude", help="Which CLI; claude.")
+@click.option(
+    "--cli", "--agent", "cli", metavar="CLI", default="claude", show_default=True, help="Which CLI."
+)
 @click.option("--model", default="", metavar="NAME", help="The model, as the CLI names it.")
 @click.option("--system", default="", metavar="TEXT", help="Added to the CLI's system prompt.")
 @click.option(
@@ -63,6 +64,7 @@ OURS = frozenset({"CREW_SESSION", "CREW_AGENT", "CLAUDECODE", "CLAUDE_CODE_ENTRY
     "--priority",
     type=click.Choice(["high", "normal", "low"]),
     default="normal",
+    show_default=True,
     help="Whose turn it is first, where questions queue.",
 )
 @click.option("--timeout", type=seconds, metavar="SECONDS", help="Wait so long at most.")
@@ -188,7 +190,7 @@ def _run(
         text=composed(text, [(each.name, each.text) for each in read]),
         env={
             **cli.spec.env,
-            **{name: text for name, text in os.environ.items() if name not in OURS},
+            **{name: text for name, text in os.environ.items() if name not in IDENTITY},
         },
         cwd=Path.cwd() if context else None,
         dialect=cli.spec.dialect,

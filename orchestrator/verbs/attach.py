@@ -41,13 +41,13 @@ _GONE = re.compile(
 @session_option
 def attach(agent: str | None, session: str | None) -> None:
     """Go to the team's windows, or to an agent's. The prefix and d leave them running."""
-    need_terminal("attach")
+    need_terminal("attach", "use `crew logs AGENT` without one")
     go(choose_session(session), agent)
 
 
-def need_terminal(verb: str) -> None:
+def need_terminal(verb: str, remedy: str) -> None:
     if not is_terminal():
-        raise UserError(f"`crew {verb}` needs a terminal: use `crew logs AGENT` without one")
+        raise UserError(f"`crew {verb}` needs a terminal: {remedy}")
 
 
 def go(paths: SessionPaths, agent: str | None) -> None:

@@ -174,7 +174,7 @@ def _key(store: "Cache", start: str) -> str:
 def _entry(store: "Cache", start: str) -> "Entry":
     entry = store.look(_key(store, start))
     if entry is None:
-        raise UserError(f"the answer of {safe_text(start)!r} cannot be used any more")
+        raise UserError(f"the answer of {safe_text(start)!r} cannot be used any more: ask again")
     return entry
 
 

@@ -178,7 +178,7 @@ def _lines(
     size = max((width(agent.name) for agent in differing), default=0)
     for agent in differing:
         glyph, colour = LOOKS.get(agent.kind, ASIDE)
-        line = f"  {glyph} {pad(agent.name, size)}  {_what(agent, found)}"
+        line = f"  {glyph} {pad(agent.name, size)}  {_what(agent)}"
         yield click.style(clip(line, columns()), fg=colour), False
         yield from ((f"      {_change_text(change)}", True) for change in agent.changes)
     for change, remark in (
@@ -198,7 +198,7 @@ def _lines(
         yield f"`{typed}` applies it{asks}", False
 
 
-def _what(agent: "Difference", found: "Comparison") -> str:
+def _what(agent: "Difference") -> str:
     """What is the matter with an agent, and what becomes of it."""
     spec, again = agent.spec, ", with its conversation" if agent.resumes else ", afresh"
     is_what = {

@@ -23,7 +23,7 @@ from orchestrator.verbs.common import (
     up_words,
 )
 from orchestrator.verbs.numbers import whole
-from orchestrator.verbs.options import agent_argument, json_option, session_option
+from orchestrator.verbs.options import agent_argument, complete_agent, json_option, session_option
 from orchestrator.verbs.output import columns, say, say_json
 from orchestrator.verbs.recorded import follow_while_up, offline
 
@@ -98,8 +98,15 @@ def logs(agent: str, lines: int, session: str | None) -> None:
 @click.command(epilog="Example: crew events --follow --agent worker-1")
 @click.option("-f", "--follow", is_flag=True, help="Go on with what happens; Ctrl-C ends it.")
 @click.option("--since", type=whole(0), metavar="NUMBER", help="Only after this number.")
-@click.option("--agent", help="Only what is about this agent.")
-@click.option("--kind", "kinds", multiple=True, help="Only this kind; may be said repeatedly.")
+@click.option(
+    "--agent",
+    metavar="AGENT",
+    shell_complete=complete_agent,
+    help="Only what is about this agent.",
+)
+@click.option(
+    "--kind", "kinds", metavar="KIND", multiple=True, help="Only this kind; may be said repeatedly."
+)
 @click.option("-n", "limit", type=whole(1), help=f"At most so many; else {NEWEST}.")
 @click.option("--all", "everything", is_flag=True, help="Each one, with its number.")
 @session_option

@@ -31,7 +31,7 @@ NEWEST = 20
 PERCENTILES = (50, 95, 99)
 # Statuses in which an agent does not do what it was launched for, and nobody asked for that.
 IN_TROUBLE = frozenset({"failed", "lost", "backoff", "limited"})
-# Kinds of events that may tell of a failure: `_is_failure` has the last word.
+# Kinds of events that may tell of a failure: `is_failure` has the last word.
 FAILURES = (
     "server_failed",
     "server_lost",

@@ -72,7 +72,7 @@ def up(
     ./crew.toml, else the demo.
     """
     if attach:
-        need_terminal("up --attach")
+        need_terminal("up --attach", "leave out --attach without one")
     with start.ahead(_likely(blueprint, session), os.environ):
         team = _load(blueprint, session)
         named = [*([blueprint] if blueprint else []), *(["-s", session] if session else [])]
@@ -252,8 +252,9 @@ def _judge(view: View, late: list[str], wait: bool, timeout: float) -> None:
         told = "; ".join(
             f"{a['name']} {a['status']}: {safe_text(a['detail']) or 'no reason known'}" for a in bad
         )
-        raise CrewError(f"not everybody is up: {told}")
+        raise CrewError(f"not everybody is up: {told}; `crew why {bad[0]['name']}` tells more")
     if late:
         statuses = {a["name"]: a["status"] for a in view["agents"]}
         told = ", ".join(f"{name} is {statuses[name]}" for name in late)
-        raise CrewError(f"not everybody is up after {timeout:g} s: {told}")
+        sentence = f"not everybody is up after {timeout:g} s: {told}"
+        raise CrewError(f"{sentence}; `crew why {late[0]}` tells more")

@@ -34,7 +34,9 @@ _SIZE = re.compile(r"(\d{1,3})x(\d{1,3})")
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write one picture instead, and leave.",
 )
-@click.option("--size", metavar="COLUMNSxROWS", default="120x40", help="Of that picture.")
+@click.option(
+    "--size", metavar="COLUMNSxROWS", default="120x40", show_default=True, help="Of that picture."
+)
 @click.option(
     "--world",
     metavar="FILE.json",
@@ -49,7 +51,7 @@ def watch(picture: Path | None, size: str, world: Path | None, session: str | No
     if picture is not None:
         _take(picture, _parsed(size), world, session)
         return
-    need_terminal("watch")
+    need_terminal("watch", "use `crew status` without one")
     paths = _chosen(session)
     if paths is None:
         return

@@ -40,6 +40,7 @@ def noted(prompt: str) -> int:
         "prompt": prompt,
         "arguments": sys.argv[1:],
         "directory": os.getcwd(),  # noqa: PTH109 - quicker
+        "environment": list(os.environ),
         "children": [],
     }
     if "[child]" in prompt:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from orchestrator import locations
+from orchestrator.core.launch import IDENTITY
 from orchestrator.core.oneshots import Answer
 from orchestrator.errors import UserError
 from orchestrator.oneshot import lead
@@ -319,6 +320,15 @@ def test_the_state_of_a_repository_is_part_of_the_question(asker: Asker) -> None
     # What the CLI attaches is part of that state, or the answer is not kept.
     assert [outcome("what is in @file?") for _ in range(2)] == ["ran", "hit"]
     assert [outcome("what is in @secret?") for _ in range(2)] == ["ran", "ran"]
+
+
+def test_what_an_agent_is_known_by_is_not_handed_on(asker: Asker) -> None:
+    """It may be an agent's own tool that asks."""
+    names = set(IDENTITY) - {"CREW_FAILPOINT"}
+    asker.ask("who are you?", env=[(name, "mine") for name in (*names, "OTHER")])
+    given = set(asker.runs[0]["environment"])
+    assert "OTHER" in given
+    assert not names & given
 
 
 def test_files_of_which_git_says_nothing(home: Path) -> None:
