@@ -99,22 +99,6 @@ def test_of_who_has_used_nothing_nothing_is_shown(
     assert crew("status").out == with_nothing
 
 
-@pytest.mark.parametrize(
-    ("number", "shown"),
-    [(0, "0"), (999, "999"), (1000, "1.0k"), (999_999, "999.9k"), (1_000_000, "1.0M")],
-)
-def test_a_count_in_short(number: int, shown: str) -> None:
-    assert render.short_count(number) == shown
-
-
-@pytest.mark.parametrize(
-    ("cost", "shown"),
-    [(None, "$?"), (0.0, "$0.00"), (0.0099, "<$0.01"), (0.42, "$0.42"), (1234.5, "$1234.50")],
-)
-def test_a_cost_in_short(cost: float | None, shown: str) -> None:
-    assert render.short_cost(cost) == shown
-
-
 def test_status_says_who_needs_a_person_and_what_to_type(fake: FakeSupervisor) -> None:
     fake.publish(messages=[message(7, "boss", "unconfirmed")])
     needs = crew("status").out.split("\n\n")[2].splitlines()

@@ -148,7 +148,7 @@ TABLE = (r"Python +2 +3$", r"Total +3 +4$")
 
 def watches_and_answers(reader: Reader, command: str) -> None:
     """What the tour says of the open dashboard comes here too: it is done by keys."""
-    reader.types_at_terminal(command, "1 needs you", "worker-2 asks to use Read")
+    reader.types_at_terminal(command, "1 needs you", "worker-2 asks to Read")
     reader.screen.type("Space")
     reader.sees("3  No", "worker-2 [Screen]")
     reader.screen.type("y")

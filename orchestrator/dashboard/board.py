@@ -18,13 +18,13 @@ from textual.containers import Container
 from textual.message import Message
 from textual.worker import Worker
 
+from orchestrator.core.numbers import age
+from orchestrator.core.wording import View
 from orchestrator.dashboard import layout, model
 from orchestrator.dashboard.feeds import TABS, Feed
 from orchestrator.dashboard.lines import DOT, Line, Run, fit, joined, line_width, one_line, spread
 from orchestrator.dashboard.link import Changed, Connected, Link, Lost, Recorded, Regained, Told
-from orchestrator.dashboard.model import View
 from orchestrator.dashboard.needs import Need, binding, needs
-from orchestrator.dashboard.numbers import age
 from orchestrator.dashboard.pace import Pace
 from orchestrator.dashboard.team import chosen_agents
 from orchestrator.dashboard.theme import Themed

@@ -11,10 +11,10 @@ from typing import Any, Literal
 
 from orchestrator.client import Json
 from orchestrator.core.frames import follow
+from orchestrator.core.wording import View
 from orchestrator.dashboard import terminal
 from orchestrator.dashboard.lines import Line, Look, fit, one_line, wrap
 from orchestrator.dashboard.link import Link
-from orchestrator.dashboard.model import View
 from orchestrator.dashboard.words import Words
 from orchestrator.errors import CrewError, UserError
 

@@ -1,9 +1,10 @@
 """The session in words: its header, what is wrong with it, and one agent. Pure."""
 
 from collections.abc import Callable
-from typing import Any
 
-from orchestrator.core.text import span, width
+from orchestrator.core.numbers import age, cost, count, memory, share
+from orchestrator.core.text import width
+from orchestrator.core.wording import View, asks, due, state_of, waiting
 from orchestrator.dashboard.lines import (
     DOT,
     Line,
@@ -16,9 +17,6 @@ from orchestrator.dashboard.lines import (
     spread,
     wrap,
 )
-from orchestrator.dashboard.numbers import age, cost, count, memory, share
-
-View = dict[str, Any]
 
 # Glyph and look of each status: with its word beside it, it can be read without colours.
 LOOKS: dict[str, tuple[str, Look]] = {
@@ -80,22 +78,6 @@ def tokens(usage: View | None) -> int:
     return sum((usage or {}).get(kind) or 0 for kind in TOKENS)
 
 
-def asks(ask: View) -> str:
-    """What a blocked agent asks, as one clause."""
-    text, tool = one_line(ask.get("text")), one_line(ask.get("tool"))
-    named, _, argument = text.partition(": ")
-    if ask.get("kind") == "permission" and tool and tool == named:
-        return f"asks to use {tool}: {argument}" if argument else f"asks to use {tool}"
-    what = one_line(ask.get("name") or ask.get("kind"))
-    return f"asks ({what}): {text}" if text else f"asks ({what})"
-
-
-def due(agent: View, now: float) -> list[str]:
-    """What happens to an agent at a time."""
-    times = (("restart_at", "starts again in"), ("limited_until", "its limit ends in"))
-    return [f"{what} {span(agent[key] - now)}" for key, what in times if agent.get(key)]
-
-
 def ages(view: View, now: float) -> list[str]:
     """All that is told of agents and depends on the time."""
     return [
@@ -106,21 +88,13 @@ def ages(view: View, now: float) -> list[str]:
 def doing(agent: View, now: float) -> str:
     """What it is about, its remarks, and what waits for it."""
     ask = agent.get("ask")
-    about = asks(ask) if ask else one_line(agent.get("detail"))
+    about = asks(ask, one_line) if ask else one_line(agent.get("detail"))
     what = one_line(agent.get("doing"))
     if what and what != "tool":
         about = f"{what}: {about}" if about else what
-    queued, held = agent.get("queued"), one_line(agent.get("held"))
-    waits = f"{queued} queued{f': {held}' if held else ''}" if queued else ""
     flags = [one_line(flag) for flag in agent.get("flags") or ()]
-    parts = [*flags, about, *due(agent, now), waits]
+    parts = [*flags, about, *due(agent, now), waiting(agent, one_line)]
     return DOT.join(dict.fromkeys(part for part in parts if part))
-
-
-def state_of(view: View) -> str:
-    """The session's state; `unwatched` if it should be up and nobody looks after it."""
-    watched = view["state"] in ("down", "unknown") or view.get("supervisor")
-    return one_line(view["state"]) if watched else "unwatched"
 
 
 def header(view: View | None, trouble: str | None, columns: int) -> Line:
@@ -128,7 +102,7 @@ def header(view: View | None, trouble: str | None, columns: int) -> Line:
     if view is None:
         return fit((("connecting …" if trouble is None else "not connected", "dim"),), columns)
     agents, usage = view["agents"], view.get("usage") or {}
-    state = state_of(view)
+    state = one_line(state_of(view))
     down = state == "down"
     needy = 0 if down else sum(agent["status"] in NEED for agent in agents)
     busy = sum(agent["status"] == "working" for agent in agents)

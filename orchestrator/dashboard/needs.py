@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
+from orchestrator.core.wording import View, asks, due
 from orchestrator.dashboard.lines import Line, Look, fit, line_width, one_line, wrap
-from orchestrator.dashboard.model import LOOKS, View, asks, due
+from orchestrator.dashboard.model import LOOKS
 
 # Lines that what is asked may take when it is the one in hand: a command is to be read whole
 # before it is allowed.
@@ -96,7 +97,9 @@ def _of_agent(agent: View, now: float) -> Need | None:
                 hint = "t answers in your own words"
             if ask.get("answering"):
                 hint = "the answer is on its way"
-            return Need(name, name, glyph, look, asks(ask), str(ask["text"]), answers, hint)
+            return Need(
+                name, name, glyph, look, asks(ask, one_line), str(ask["text"]), answers, hint
+            )
         case "failed":
             return Need(name, name, glyph, look, f"failed: {detail or 'no reason known'}",
                         hint="R starts it again, enter goes to its window")  # fmt: skip

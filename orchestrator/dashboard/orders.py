@@ -15,10 +15,10 @@ from textual.timer import Timer
 
 from orchestrator.client import Json
 from orchestrator.core.receipts import PENDING, RECEIPT, SETTLED, SOON, is_blank, is_for_shell
+from orchestrator.core.wording import View
 from orchestrator.dashboard import model, needs
 from orchestrator.dashboard.board import Board
 from orchestrator.dashboard.lines import Run, wrap
-from orchestrator.dashboard.model import View
 from orchestrator.dashboard.widgets.prompts import Compose, Confirm, Entry, Prompt
 from orchestrator.errors import CrewError
 

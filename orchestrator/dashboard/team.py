@@ -4,10 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from orchestrator.core import numbers
 from orchestrator.core.text import width
-from orchestrator.dashboard import numbers
+from orchestrator.core.wording import View
 from orchestrator.dashboard.lines import Line, Look, Run, cell, one_line
-from orchestrator.dashboard.model import LOOKS, UNKNOWN, View, doing, sample_of, tokens
+from orchestrator.dashboard.model import LOOKS, UNKNOWN, doing, sample_of, tokens
 
 # Columns that what an agent does has at least: others drop out for it, in this order.
 DOING = 24

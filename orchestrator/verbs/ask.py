@@ -15,10 +15,10 @@ from orchestrator.core.text import safe_text, span
 from orchestrator.errors import UserError
 from orchestrator.locations import ask_file, cache_root
 from orchestrator.verbs import program
-from orchestrator.verbs.numbers import age, seconds
 from orchestrator.verbs.options import json_option
 from orchestrator.verbs.output import say, say_json
 from orchestrator.verbs.telling import Telling
+from orchestrator.verbs.types import age, seconds
 
 if TYPE_CHECKING:
     from orchestrator.core.questions import Question

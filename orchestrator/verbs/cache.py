@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestrator import locations
+from orchestrator.core import numbers
 from orchestrator.core.text import clip, safe_text, span
 from orchestrator.errors import UserError
 from orchestrator.oneshot import settings as ask_settings
 from orchestrator.verbs import program, render
-from orchestrator.verbs.numbers import age, whole
 from orchestrator.verbs.options import json_option
 from orchestrator.verbs.output import columns, say, say_json
+from orchestrator.verbs.types import age, whole
 
 if TYPE_CHECKING:
     from orchestrator.sinks.cache import Cache, Entry, Stats
@@ -122,9 +123,7 @@ def show(key: str, as_json: bool) -> None:
     say(f"key       {entry.key}")
     say(f"asked     {safe_text(entry.cli)}, {safe_text(entry.answer.model)}")
     say(f"answered  {span(now - entry.created)} ago in {entry.took:.1f} s, {state}")
-    say(
-        f"used      {entry.uses} times, {tokens} tokens, {render.short_cost(entry.answer.cost_usd)}"
-    )
+    say(f"used      {entry.uses} times, {tokens} tokens, {numbers.cost(entry.answer.cost_usd)}")
     say(f"\n{safe_text(entry.question, lines=True)}\n\n{safe_text(entry.answer.text, lines=True)}")
 
 
@@ -208,8 +207,8 @@ def _counted(number: int, one: str, many: str | None = None) -> str:
 
 
 def _used(sums: Any) -> str:
-    cost = render.short_cost(sums["cost_usd"])
-    return f"{span(sums['seconds'])}, {render.short_count(sums['tokens'])} tokens, {cost}"
+    cost = numbers.cost(sums["cost_usd"])
+    return f"{span(sums['seconds'])}, {numbers.count(sums['tokens'])} tokens, {cost}"
 
 
 def _advised(one: "savings.Advice") -> list[str]:

@@ -19,9 +19,9 @@ from orchestrator.core.text import clip, safe_text
 from orchestrator.errors import CrewError, UserError
 from orchestrator.locations import builtin, check_name, config_root
 from orchestrator.verbs import program
-from orchestrator.verbs.numbers import whole
 from orchestrator.verbs.output import columns, is_terminal, say
 from orchestrator.verbs.render import commands
+from orchestrator.verbs.types import whole
 
 if TYPE_CHECKING:  # cost more than click to import, and only a few verbs need them
     from orchestrator.core.spec import TeamSpec

@@ -6,7 +6,7 @@ from typing import Any, get_args
 from orchestrator.core.agents import exit_text
 from orchestrator.core.events import AnyEvent
 from orchestrator.core.text import clip, pad, safe_text
-from orchestrator.verbs.render import to_use
+from orchestrator.core.wording import to_use
 
 Event = dict[str, Any]
 

@@ -22,10 +22,10 @@ from orchestrator.verbs.common import (
     require_known,
     up_words,
 )
-from orchestrator.verbs.numbers import whole
 from orchestrator.verbs.options import agent_argument, complete_agent, json_option, session_option
 from orchestrator.verbs.output import columns, say, say_json
 from orchestrator.verbs.recorded import follow_while_up, offline
+from orchestrator.verbs.types import whole
 
 # What `crew events` shows when nobody says how much.
 NEWEST = 50

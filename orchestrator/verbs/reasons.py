@@ -3,8 +3,9 @@
 from typing import Any
 
 from orchestrator.core.text import clip, safe_text, span, width
+from orchestrator.core.wording import asks, due, waiting
 from orchestrator.verbs import program
-from orchestrator.verbs.render import GAP, asks, due, moment, table, waiting
+from orchestrator.verbs.render import GAP, moment, table
 
 View = dict[str, Any]
 
@@ -69,7 +70,7 @@ def why_lines(reasons: View, agent: View, columns: int, now: float) -> list[str]
     """All of it. `agent`: the agent as it is in the view of the session."""
     lines = [sentence(reasons, now)]
     ask = agent.get("ask")
-    if about := asks(ask) if ask else safe_text(reasons.get("detail") or ""):
+    if about := asks(ask, safe_text) if ask else safe_text(reasons.get("detail") or ""):
         lines.append(clip(f"  {about}", columns))
     for flag in sorted(reasons.get("flags", ()), reverse=True):
         lines.append(f"  {_flag(flag, reasons, now)}")
@@ -87,7 +88,7 @@ def why_lines(reasons: View, agent: View, columns: int, now: float) -> list[str]
     rows = [(source, text, moment(at, now) if at else "") for source, text, at in said]
     if rows:
         lines += ["", *_table(rows, columns)]
-    coming = [*due(agent, now), *filter(None, [waiting(agent)])]
+    coming = [*due(agent, now), *filter(None, [waiting(agent, safe_text)])]
     if change := CHANGES.get(str(reasons.get("status"))):
         coming.append(clip(f"what would change it: {change}", columns))
     return [*lines, "", *coming] if coming else lines

@@ -5,14 +5,13 @@ Whatever an agent, a file or a person wrote goes through `safe_text` here.
 
 import time
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import click
 
+from orchestrator.core import numbers
 from orchestrator.core.text import clip, pad, safe_text, span, width
+from orchestrator.core.wording import View, asks, due, state_of, waiting
 from orchestrator.verbs import program
-
-View = dict[str, Any]
 
 # Glyph and colour of each status. The glyphs are those of `core.views`, which takes longer to
 # import than everything that `crew status` needs.
@@ -32,15 +31,12 @@ LOOKS = {
 UNKNOWN = (" ", None)  # of a newer supervisor
 GAP = "  "
 TOKENS = ("input", "output", "cache_write", "cache_read")
-CENT = 0.01
 # Columns beyond which a role gives way to the detail.
 ROLE = 16
 ROLE_NARROW = 8
 DETAIL = 20
 # Columns from which on there is room for what each agent has used.
 WIDE = 100
-# Tools whose names are verbs that take what follows.
-VERBS = frozenset({"Read", "Write", "Edit", "MultiEdit", "NotebookEdit", "Glob", "Grep"})
 NEED = frozenset({"blocked", "failed"})
 # Seconds for which it is worth saying that the supervisor is a new one.
 NEWS = 60.0
@@ -61,44 +57,14 @@ def _status(agent: View) -> str:
     return f"{agent['status']} ({doing})" if doing else str(agent["status"])
 
 
-def to_use(tool: str, argument: str) -> str:
-    """What a tool is to do, as it stands behind `asks to`."""
-    if tool in VERBS and argument:
-        return f"{tool} {argument}"
-    verb = "run" if tool == "Bash" else "use"
-    return f"{verb} {tool}: {argument}" if argument else f"{verb} {tool}"
-
-
-def asks(ask: View) -> str:
-    """What a blocked agent asks: one clause."""
-    text, tool = safe_text(ask["text"]), safe_text(ask.get("tool") or "")
-    named, _, argument = text.partition(": ")
-    if ask["kind"] == "permission" and tool and tool == named:
-        return f"asks to {to_use(tool, argument)}"
-    what = safe_text(ask.get("name") or ask["kind"])
-    return f"asks ({what}): {text}" if text else f"asks ({what})"
-
-
-def due(agent: View, now: float) -> list[str]:
-    """What happens to an agent at a time, in words."""
-    times = (("restart_at", "starts again in"), ("limited_until", "its limit ends in"))
-    return [f"{what} {span(agent[key] - now)}" for key, what in times if agent.get(key)]
-
-
-def waiting(agent: View) -> str:
-    """How many messages wait for the agent, and what stands in their way if something does."""
-    queued, held = agent.get("queued"), safe_text(agent.get("held") or "")
-    return f"{queued} queued{f': {held}' if held else ''}" if queued else ""
-
-
 def detail_of(agent: View, now: float) -> str:
     """Remarks, what it is about, and what waits for it: one line."""
     ask = agent.get("ask")
     parts = [
         *agent.get("flags", ()),
-        asks(ask) if ask else safe_text(agent.get("detail") or ""),
+        asks(ask, safe_text) if ask else safe_text(agent.get("detail") or ""),
         *due(agent, now),
-        waiting(agent),
+        waiting(agent, safe_text),
     ]
     return " · ".join(dict.fromkeys(part for part in parts if part))
 
@@ -110,22 +76,7 @@ def used_by(agent: View) -> str:
     cost = usage.get("cost_usd")
     if not tokens and not cost:
         return ""
-    return f"{short_count(tokens)} tok {short_cost(cost)}"
-
-
-def short_count(number: int) -> str:
-    """A count in at most six characters: `999`, `12.3k`, `1.2M`."""
-    for size, letter in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
-        if number >= size:
-            return f"{number // (size // 10) / 10:.1f}{letter}"
-    return str(number)
-
-
-def short_cost(cost: float | None) -> str:
-    """USD, in cents; `$?` if it is not known."""
-    if cost is None:
-        return "$?"
-    return f"${cost:.2f}" if cost >= CENT or not cost else f"<${CENT}"
+    return f"{numbers.count(tokens)} tok {numbers.cost(cost)}"
 
 
 def coloured(line: str, status: str) -> str:
@@ -176,12 +127,6 @@ def session_line(view: View, now: float) -> str:
     return " · ".join(part for part in parts if part)
 
 
-def state_of(view: View) -> str:
-    """The session's state; `unwatched` if it should be up and nobody looks after it."""
-    watched = view["state"] in ("down", "unknown") or view.get("supervisor")
-    return str(view["state"]) if watched else "unwatched"
-
-
 def _restarted(view: View, now: float) -> str:
     """That the supervisor came back to agents that were there before it."""
     supervisor, agents = view.get("supervisor"), view["agents"]
@@ -221,7 +166,7 @@ def command(view: View, flag: bool, verb: str, *words: str) -> str:
 def _asks(view: View, agent: View, columns: int, flag: bool) -> list[str]:
     """What a blocked agent asks, with a line for each answer that can be given."""
     ask = agent["ask"] or {"kind": "dialog", "text": "", "options": []}
-    lines = [clip(f"{agent['name']} {asks(ask)}", columns)]
+    lines = [clip(f"{agent['name']} {asks(ask, safe_text)}", columns)]
     for option in ask["options"]:
         answer = command(view, flag, "answer", agent["name"], safe_text(option["key"]))
         lines.append(_typed(answer, safe_text(option["label"]), columns))

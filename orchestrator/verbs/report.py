@@ -13,7 +13,9 @@ import click
 
 from orchestrator import locations
 from orchestrator.client import QUESTION
+from orchestrator.core import numbers
 from orchestrator.core.text import clip, safe_text, span
+from orchestrator.core.wording import state_of
 from orchestrator.errors import UserError
 from orchestrator.verbs import recorded, render
 from orchestrator.verbs.common import View, choose_session, flag_needed, reach, require_known
@@ -95,8 +97,8 @@ def _status(session: str | None) -> tuple[Report, list[str]]:
     lines = [
         render.session_line(view, now),
         ", ".join(f"{number} {status}" for status, number in counts.most_common()) or "nobody here",
-        f"{found['queued']} messages wait · {render.short_count(found['tokens'])} tokens, "
-        f"{render.short_cost(found['cost_usd'])}",
+        f"{found['queued']} messages wait · {numbers.count(found['tokens'])} tokens, "
+        f"{numbers.cost(found['cost_usd'])}",
     ]
     lines = _fitting(lines)
     if needs := render.needs(view, columns(), flag=flag_needed(view["session"])):
@@ -116,7 +118,7 @@ def _health(session: str | None) -> tuple[Report, list[str]]:
     since = supervisor.get("since")
     found = {
         **_named(view),
-        "healthy": not remarks and not troubled and render.state_of(view) in ("up", "down"),
+        "healthy": not remarks and not troubled and state_of(view) in ("up", "down"),
         "remarks": remarks,
         "supervisor": {
             "pid": supervisor.get("pid"),
@@ -127,7 +129,7 @@ def _health(session: str | None) -> tuple[Report, list[str]]:
     }
     watched = f"its supervisor runs for {span(now - since)}" if since else "no supervisor runs"
     well = "nothing is wrong" if found["healthy"] else "not all is well"
-    lines = [f"{view['session']} is {render.state_of(view)}: {well} · {watched}"]
+    lines = [f"{view['session']} is {state_of(view)}: {well} · {watched}"]
     lines += [f"! {remark}" for remark in remarks]
     lines += [
         f"{one['name']} is {one['status']} for {span(now - one['since'])}: "
@@ -138,7 +140,7 @@ def _health(session: str | None) -> tuple[Report, list[str]]:
 
 
 def _named(view: View) -> Report:
-    return {"session": view["session"], "state": render.state_of(view)}
+    return {"session": view["session"], "state": state_of(view)}
 
 
 def _needs(view: View, agent: View) -> bool:
@@ -184,8 +186,6 @@ def _uses(session: str | None) -> list[View]:
 
 
 def _uses_lines(uses: list[View]) -> list[str]:
-    from orchestrator.dashboard import numbers
-
     rows: list[Sequence[str]] = [("AGENT", "CPU", "MEMORY", "CHILDREN")]
     rows += [
         (

@@ -16,10 +16,10 @@ from orchestrator.errors import CrewError, UserError
 from orchestrator.locations import SessionPaths
 from orchestrator.verbs import program
 from orchestrator.verbs.common import View, agent_of, choose_session, dial, hint
-from orchestrator.verbs.numbers import seconds
 from orchestrator.verbs.options import agent_argument, complete_choice, json_option, session_option
 from orchestrator.verbs.output import say, say_json
 from orchestrator.verbs.recorded import follow_while_up
+from orchestrator.verbs.types import seconds
 
 if TYPE_CHECKING:
     from orchestrator.verbs.turns import Answer

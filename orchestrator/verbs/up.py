@@ -17,9 +17,9 @@ from orchestrator.locations import builtin, session_paths
 from orchestrator.verbs import program, render
 from orchestrator.verbs.attach import go, need_terminal
 from orchestrator.verbs.common import View, flag_needed
-from orchestrator.verbs.numbers import seconds
 from orchestrator.verbs.options import json_option, session_option
 from orchestrator.verbs.output import columns, is_terminal, say, say_json
+from orchestrator.verbs.types import seconds
 
 if TYPE_CHECKING:  # costs more than click to import, and only `up` needs it
     from orchestrator.core.spec import TeamSpec

@@ -14,7 +14,7 @@ from textual.binding import Binding, BindingType
 from textual.widgets import DataTable, Static
 
 from orchestrator.client import Json
-from orchestrator.dashboard.numbers import age, cost, count
+from orchestrator.core.numbers import age, cost, count
 from orchestrator.dashboard.wire import Broken, Talk
 
 # Seconds between two looks.

@@ -78,7 +78,7 @@ async def test_who_needs_a_person_is_in_hand_first() -> None:
         await until(lambda: "NEEDS YOU" in text(app), pilot)
         seen = text(app)
         assert "demo · up · 2 need you · 4 agents · 1 working" in seen
-        assert "? ana asks to use Bash: rm -r build" in seen
+        assert "? ana asks to run Bash: rm -r build" in seen
         assert "    1  Yes\n    2  No\n" in seen
         assert "✗ cid failed: ended 5 times" in seen
         assert "● working" in seen

@@ -81,7 +81,7 @@ def test_a_person_watches_the_demo_team(crew: Crew, terminal: Terminal) -> None:
     crew.session = "demo"
     crew("up", env={"DEMO_AGENT_PACE": "0"})
     terminal.run("watch")
-    terminal.wait("NEEDS YOU", "? worker-2 asks to use Read", "enter attach")
+    terminal.wait("NEEDS YOU", "? worker-2 asks to Read", "enter attach")
     # Its window, in the same terminal, and back.
     terminal.press("Space")
     terminal.wait("▸ ? worker-2", "1  Yes", "worker-2 [Screen]", "Do you want to proceed?")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from orchestrator.core.text import width
 from orchestrator.core.views import GLYPHS
-from orchestrator.dashboard import layout, model, needs, numbers, team
+from orchestrator.dashboard import layout, model, needs, team
 from orchestrator.dashboard.lines import Line, drawn, fit, line_width, plain, spread, wrap
 from tests.fake_supervisor import NOTHING_USED, agent, ask, message, session
 
@@ -52,7 +52,7 @@ def test_a_wide_table_shows_everything() -> None:
     assert words(head) == "NAME ROLE STATUS SINCE DOING CTX TOKENS COST CPU MEM"
     assert words(boss) == "boss boss ● working 3m thinking: on it 75% 12.3k $0.42 12% 190M"
     assert "? blocked" in ana
-    assert "asks to use Bash: rm -r build" in ana
+    assert "asks to run Bash: rm -r build" in ana
     assert "$?" in ana
     assert "2h" in bob
     assert "its limit ends in 10m · 2 queued: text stands in its line" in cid
@@ -108,7 +108,7 @@ def test_every_status_has_its_glyph() -> None:
 def test_who_needs_a_person() -> None:
     found = needs.needs(TEAM, NOW)
     assert [(need.key, need.headline) for need in found] == [
-        ("ana", "asks to use Bash: rm -r build"),
+        ("ana", "asks to run Bash: rm -r build"),
         ("bob", "failed: ended 5 times"),
         ("message:7", "message 7 is unconfirmed: no receipt"),
         ("cid", "is limited; its limit ends in 10m"),
@@ -121,7 +121,7 @@ def test_the_need_in_hand_shows_its_answers() -> None:
     found = needs.needs(TEAM, NOW)
     lines = needs.need_lines(found, "ana", 60)
     shown = [plain(one.line).strip() for one in lines]
-    assert shown[:4] == ["? ana asks to use Bash: rm -r build", "1  Yes", "2  No",
+    assert shown[:4] == ["? ana asks to run Bash: rm -r build", "1  Yes", "2  No",
                          "✗ bob failed: ended 5 times"]  # fmt: skip
     assert [one.choice.send for one in lines if one.choice] == ["1", "2"]
 
@@ -229,21 +229,6 @@ def test_heights() -> None:
         shared = layout.share(rows_, 80, needed, agents)
         assert shared.needs >= 0
         assert shared.team >= 2
-
-
-def test_numbers() -> None:
-    assert [numbers.age(s) for s in (0, 4.9, 7, 59, 60, 3700, 200_000)] == [
-        "now", "now", "5s", "55s", "1m", "1h", "2d"]  # fmt: skip
-    assert [numbers.count(n) for n in (0, 999, 12_345, 1_200_000)] == ["0", "999", "12.3k", "1.2M"]
-    assert [numbers.cost(c) for c in (None, 0.0, 0.001, 1.234)] == [
-        "$?",
-        "$0.00",
-        "<$0.01",
-        "$1.23",
-    ]
-    assert [numbers.share(f) for f in (None, 0.0, 1.5)] == ["", "0%", "150%"]
-    assert [numbers.memory(b) for b in (None, 512, 200 << 10, 182 << 20, 3 << 29)] == [
-        "", "512B", "200K", "182M", "1.5G"]  # fmt: skip
 
 
 # -- whatever agents write ------------------------------------------------------------------------

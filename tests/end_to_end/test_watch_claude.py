@@ -19,10 +19,10 @@ def test_a_turn_with_all_its_questions(claude: Claude) -> None:
         write(screen, f"{tools} [[ask: Which colour?|Red|Green|Blue]] {words}")
         screen.type("C-s")
 
-        read(screen, "NEEDS YOU", "? boss asks to use Bash: touch a", "1  Yes")
+        read(screen, "NEEDS YOU", "? boss asks to run Bash: touch a", "1  Yes")
         screen.type("y")
         see(screen, "✓ answered boss: yes")
-        read(screen, f"? boss asks to use Write: {claude.root / 'b'}", "1  Yes")
+        read(screen, f"? boss asks to Write {claude.root / 'b'}", "1  Yes")
         screen.type("n")
         see(screen, "no to boss, because")
         write(screen, 'not [red] before "noon" 😀')

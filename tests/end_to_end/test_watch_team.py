@@ -38,7 +38,7 @@ def pids(crew: Crew) -> set[str]:
 
 
 def answer_in_place(screen: Screen) -> None:
-    see(screen, " demo · up · 1 needs you", "NEEDS YOU", "? worker-2 asks to use Read: /")
+    see(screen, " demo · up · 1 needs you", "NEEDS YOU", "? worker-2 asks to Read /")
     choose(screen, 0, "boss")
     screen.type("y")
     see(screen, "✗ boss asks nothing now")

@@ -1,8 +1,8 @@
 """The panels of the dashboard: each shows a value, and knows which line means what."""
 
+from orchestrator.core.wording import View
 from orchestrator.dashboard import needs, team
 from orchestrator.dashboard.lines import Line, fit
-from orchestrator.dashboard.model import View
 from orchestrator.dashboard.needs import Need, NeedLine
 from orchestrator.dashboard.widgets.panel import Panel, PanelLine
 
