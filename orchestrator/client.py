@@ -179,6 +179,19 @@ class Client:
             if "exit" not in answer:
                 yield answer
 
+    def views(
+        self,
+        *,
+        timeout: float | None = None,
+        until: Callable[[], float | None] | None = None,
+        revive: Callable[[], bool] | None = None,
+    ) -> Iterator[Json]:
+        """The whole view, now and after each change; the rest as in `stream`."""
+        view: Json = {}
+        for told in self.stream("watch", timeout=timeout, until=until, revive=revive):
+            view = told["view"] if "view" in told else merge(view, told["change"])
+            yield view
+
     def wait_closed(self, timeout: float) -> bool:
         """Wait until the supervisor has closed this connection and its process has ended.
 

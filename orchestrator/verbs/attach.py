@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 import click
 
-from orchestrator.client import Json, merge
+from orchestrator.client import Json
 from orchestrator.errors import CrewError, UserError
 from orchestrator.locations import SessionPaths
 from orchestrator.tmux import conf
@@ -90,8 +90,7 @@ def find_place(
     view: View = {}
     with dial(paths) as client:
         with contextlib.suppress(TimeoutError):
-            for answer in client.stream("watch", timeout=patience):
-                view = answer["view"] if "view" in answer else merge(view, answer["change"])
+            for view in client.views(timeout=patience):
                 if not is_coming(view, agent, lost):
                     break
         return view.get("server"), client.request("attach", agent=agent)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator.client import Client, merge
+from orchestrator.client import Client
 from orchestrator.core.receipts import PENDING, RECEIPT, SETTLED, SOON, is_for_shell
 from orchestrator.core.text import safe_text
 from orchestrator.errors import CrewError, UserError
@@ -154,7 +154,6 @@ def _followed(
 
     With an `answer` it is waited for through everything, else while it is soon to be expected.
     """
-    view: View = {"agents": []}
     said = False
     soon = time.monotonic() + SOON
 
@@ -163,8 +162,7 @@ def _followed(
 
     try:
         revive = follow_while_up(client.paths)
-        for told in client.stream("watch", timeout=timeout, until=until, revive=revive):
-            view = told["view"] if "view" in told else merge(view, told["change"])
+        for view in client.views(timeout=timeout, until=until, revive=revive):
             found = [m for m in view["messages"] if m["number"] == message["number"]]
             if not found:
                 # Done with, one way or the other: the outbox knows which.
@@ -280,11 +278,9 @@ def interrupt(agent: str, session: str | None) -> None:
 
 def _status_after(client: Client, agent: str) -> str:
     """The agent's status once its turn is over; what was queued may go on at once."""
-    view: View = {"agents": []}
     status = "gone"
     try:
-        for told in client.stream("watch", timeout=CALM, revive=follow_while_up(client.paths)):
-            view = told["view"] if "view" in told else merge(view, told["change"])
+        for view in client.views(timeout=CALM, revive=follow_while_up(client.paths)):
             statuses = {a["name"]: str(a["status"]) for a in view["agents"]}
             status = statuses.get(agent, "gone")
             if status not in IN_TURN:

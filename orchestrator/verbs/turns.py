@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Literal, cast
 
-from orchestrator.client import Client, merge
+from orchestrator.client import Client
 from orchestrator.core.dialects import Dialect, read_turn_line
 from orchestrator.core.paste import clean_text
 from orchestrator.core.receipts import PERSON, framed, is_command
@@ -94,12 +94,10 @@ class Answer:
     def _watch(self, end: float | None) -> bool:
         """Follow the changes until the turn is over, or until what was due has been looked at."""
         left = None if end is None else end - time.monotonic()
-        view: View = {"agents": []}
         try:
-            for told in self._client.stream(
-                "watch", timeout=left, until=lambda: self._due, revive=follow_while_up(self._paths)
+            for view in self._client.views(
+                timeout=left, until=lambda: self._due, revive=follow_while_up(self._paths)
             ):
-                view = told["view"] if "view" in told else merge(view, told["change"])
                 agent = next((a for a in view["agents"] if a["name"] == self._name), None)
                 if self._is_over(agent):
                     return True

@@ -3,14 +3,14 @@
 import os
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from orchestrator import start
-from orchestrator.client import Client, Json, merge
+from orchestrator.client import Client, Json
 from orchestrator.core.text import safe_text
 from orchestrator.errors import CrewError, TrustError, UserError
 from orchestrator.locations import builtin, session_paths
@@ -179,7 +179,7 @@ def _watched(client: Client, wait: bool, timeout: float) -> tuple[View, list[str
     view: View = {}
     missing: list[str] = []
     try:
-        for view in _views(client, timeout):
+        for view in client.views(timeout=timeout):
             missing = [a["name"] for a in view["agents"] if not _settled(a, view, wait)]
             if not missing or (wait and _given_up(view)):
                 return view, []
@@ -190,13 +190,6 @@ def _watched(client: Client, wait: bool, timeout: float) -> tuple[View, list[str
                 f"{timeout:.0f} s: see {client.paths.log}"
             ) from None
     return view, missing
-
-
-def _views(client: Client, timeout: float) -> Iterator[View]:
-    view: View = {}
-    for answer in client.stream("watch", timeout=timeout):
-        view = answer["view"] if "view" in answer else merge(view, answer["change"])
-        yield view
 
 
 def _settled(agent: View, view: View, wait: bool) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.client import Client, merge
+from orchestrator.client import Client
 from orchestrator.errors import CrewError
 from orchestrator.locations import SessionPaths
 from tests.claude.fixtures import api as api
@@ -116,11 +116,8 @@ class Crew:
         while time.monotonic() < end:
             yield self.view()
             with contextlib.suppress(CrewError, TimeoutError), self._client() as client:
-                view: dict[str, Any] = {}
                 left = max(0.0, end - time.monotonic())
-                for line in client.stream("watch", timeout=left, revive=lambda: False):
-                    view = line["view"] if "view" in line else merge(view, line["change"])
-                    yield view
+                yield from client.views(timeout=left, revive=lambda: False)
             time.sleep(0.02)
 
     def agent(self, name: str) -> dict[str, Any]:
