@@ -17,7 +17,7 @@ from orchestrator.core.effects import (
     PressSubmit,
     TypeMessage,
 )
-from orchestrator.core.receipts import CUT, comparable, is_command, is_draft_of, is_receipt
+from orchestrator.core.receipts import CUT_AT, comparable, is_command, is_draft_of, is_receipt
 from orchestrator.core.screen import Look, read
 from orchestrator.core.spec import CliSpec
 from orchestrator.tmux import panes
@@ -151,7 +151,7 @@ def _in_transcript(dialect: Dialect, path: Path, text: str, since: float) -> Ver
             if found == "queued":
                 # Several that had waited may have been made into one.
                 ours = ours or comparable(text) in comparable(parsed.prompt)
-                cut = len(parsed.prompt) >= CUT
+                cut = len(parsed.prompt) >= CUT_AT
         if ours and parsed.at is not None:
             return "taken"
         if ours or cut:

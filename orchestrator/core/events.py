@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import field
 from typing import Literal
 
-from orchestrator.core.spec import AskKind, Reading, ScreenDoing, TeamSpec
+from orchestrator.core.spec import AskKind, Reported, ScreenDoing, TeamSpec
 from orchestrator.core.state import Process, Source
 from orchestrator.core.tokens import Tokens
 from orchestrator.core.usage import Mark
@@ -246,7 +246,7 @@ class StatusFileSeen(Event):
     kind: Literal["status_file_seen"] = "status_file_seen"
     agent: str
     run: int
-    status: Reading
+    status: Reported
     raw: str
     waiting_for: str | None = None
     conversation: str | None = None
@@ -324,7 +324,7 @@ class ScreenSeen(Event):
     agent: str
     run: int
     # None: no pattern matched.
-    status: Reading | None
+    status: Reported | None
     ask: AskKind | None = None
     # Of a turn that shows more than that it goes on.
     doing: ScreenDoing | None = None

@@ -16,8 +16,9 @@ from orchestrator.core.paste import clean_text
 from orchestrator.core.state import Agent, Message, MessageState, Status
 from orchestrator.core.step import Step
 
-# Seconds. A receipt normally takes 30 to 90 ms; a loaded machine and a 500 kB paste take seconds.
-RECEIPT = 30.0
+# Seconds after which a receipt should have come: it normally takes 30 to 90 ms, on a loaded machine
+# or behind a 500 kB paste seconds.
+OVERDUE = 30.0
 # Seconds that a status file may be behind the hook of a turn's end. Until then the turn is not over
 # in the CLI: a text goes into its own queue, from which it may come after a later one.
 ENDING = 0.5
@@ -96,7 +97,7 @@ def pump(step: Step, event: Event, name: str) -> None:
         typed_at=event.at,
         detail="",
     )
-    step.deadline(f"receipt:{message.number}", event.mono + RECEIPT)
+    step.deadline(f"receipt:{message.number}", event.mono + OVERDUE)
     step.do(
         TypeMessage(
             agent=name,
@@ -201,7 +202,7 @@ def receipt_due(step: Step, event: DeadlinePassed, number: int) -> None:
     if agent.pane is None or agent.process is None or agent.status is Status.STARTING:
         return  # Not there to be asked: `pump` comes back to it when it is.
     # Should nothing come of the judging, it is asked for again.
-    step.deadline(event.name, event.mono + RECEIPT)
+    step.deadline(event.name, event.mono + OVERDUE)
     step.do(
         JudgeMessage(
             agent=agent.name,
@@ -237,7 +238,7 @@ def judged(step: Step, event: MessageJudged) -> None:
     ):
         # The submit key was swallowed: press it once more, do not type again.
         _change(step, message, MessageState.TYPING, detail="submit key pressed again")
-        step.deadline(f"receipt:{message.number}", event.mono + RECEIPT)
+        step.deadline(f"receipt:{message.number}", event.mono + OVERDUE)
         step.do(
             PressSubmit(
                 agent=agent.name,

@@ -46,7 +46,7 @@ SOON, RECEIPT = 2.0, 5.0
 SETTLED = 10.0
 
 # The sources of prompts cut them at this length or above (characters).
-CUT = 2_000
+CUT_AT = 2_000
 _WRAPPER = re.compile(r"<\\?/?pasted_content\b[^>]*>")
 # The same, cut off in its middle.
 _HALF = re.compile(r"<\\?/?[a-z_]*[^>]{0,40}$")
@@ -121,7 +121,7 @@ def is_receipt(sent: str, prompt: str) -> bool:
     ours, got = comparable(sent), comparable(prompt)
     if ours == got:
         return True
-    if len(prompt) < CUT:
+    if len(prompt) < CUT_AT:
         return False
     got = comparable(_HALF.sub("", prompt))
     return got != "" and ours.startswith(got)

@@ -1,8 +1,15 @@
 """What an agent reports of itself, from each source, fused into its status.
 
 The newest report wins, told by when it happened (`mono`), not by when it was read: a late or
-repeated one changes nothing that is newer. Two things stand above that: a run's reports die with
-its process, and detail of the same state (which tool, which options) is always welcome.
+repeated one changes nothing that is newer. A run's reports die with its process. What stands above
+the order of time, each where sources are known to be late or silent:
+
+the first report of a run        wins over its screen, which alone was known before  `_is_first`
+the end of a turn                wins over what is a moment newer: nothing tells it again  `_is_end`
+a hook that says "at work"       changes nothing while another's dialog stands open  `_stands_open`
+the file's end without a Stop    is an interruption, once no error's hook has come  `cut_due`
+a turn that only hooks tell of   is none, where the status file keeps silent about it  `outvoted`
+detail of the same state         is welcome, however late  `_late_end`, `_late_ask`, `_fill_in`
 """
 
 import math

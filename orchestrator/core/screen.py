@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 from orchestrator.core.choices import BOX, RULE, choices
-from orchestrator.core.spec import AskKind, Reading, ScreenDoing, ScreenPattern, ScreenSpec
+from orchestrator.core.spec import AskKind, Reported, ScreenDoing, ScreenPattern, ScreenSpec
 from orchestrator.core.values import value
 
 # Lines of a dialog that are taken as its text, counted upwards from its choices: of a box, and of
@@ -37,7 +37,7 @@ class Look:
     or something else covers it.
     """
 
-    status: Reading | None = None
+    status: Reported | None = None
     ask: AskKind | None = None
     doing: ScreenDoing | None = None
     name: str | None = None

@@ -14,7 +14,7 @@ from orchestrator.core.values import value
 Layout = Literal["windows", "tiled", "main"]
 RestartWhen = Literal["on-failure", "always", "never"]
 # What a screen, a status file or a hook can say that an agent is doing.
-Reading = Literal["starting", "ready", "working", "blocked", "limited"]
+Reported = Literal["starting", "ready", "working", "blocked", "limited"]
 # Of what a turn does, what a screen may show and no report tells.
 ScreenDoing = Literal["retrying"]
 AskKind = Literal["permission", "question", "dialog"]
@@ -77,7 +77,7 @@ class StatusFileSpec:
     """A file that the CLI itself rewrites when its state changes: JSON with a `status` key."""
 
     path: str
-    states: Mapping[str, Reading]
+    states: Mapping[str, Reported]
 
 
 @value
@@ -98,7 +98,7 @@ class ScreenPattern:
     """
 
     match: str
-    status: Reading
+    status: Reported
     ask: AskKind | None = None
     doing: ScreenDoing | None = None
     name: str | None = None

@@ -39,9 +39,9 @@ _COMMON = frozenset({"root", "admin", "user", "users", "localhost", USER, HOST})
 def _statuses() -> list[str]:
     from typing import get_args
 
-    from orchestrator.core.spec import Reading
+    from orchestrator.core.spec import Reported
 
-    return [*get_args(Reading), UNKNOWN]
+    return [*get_args(Reported), UNKNOWN]
 
 
 def _complete_status(_: click.Context, __: click.Parameter, start: str) -> list[CompletionItem]:

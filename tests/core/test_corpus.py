@@ -12,7 +12,7 @@ from typing import get_args
 import pytest
 
 from orchestrator.core.screen import read
-from orchestrator.core.spec import Reading
+from orchestrator.core.spec import Reported
 from orchestrator.core.versions import for_version
 from orchestrator.definitions import load_definition
 
@@ -39,7 +39,7 @@ def every() -> Iterator[tuple[Path, str]]:
 def test_each_screen_has_a_line_and_each_line_a_screen(directory: Path) -> None:
     told = expected(directory)
     assert sorted(told) == sorted(file.stem for file in directory.glob("*.txt"))
-    assert set(told.values()) <= {*get_args(Reading), "unknown"}
+    assert set(told.values()) <= {*get_args(Reported), "unknown"}
 
 
 @pytest.mark.parametrize(
