@@ -2,11 +2,8 @@
 
 import json
 import os
-import sys
 import threading
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,34 +13,11 @@ from hypothesis import strategies as st
 from orchestrator import start
 from orchestrator.client import Client, merge
 from orchestrator.errors import CrewError, SupervisorError, UserError
-from orchestrator.locations import SessionPaths, session_paths
-from tests import fake_supervisor
+from orchestrator.locations import SessionPaths
+from tests.clients import fake as fake
+from tests.clients import paths as paths
+from tests.clients import starting as starting
 from tests.fake_supervisor import FakeSupervisor, agent
-
-FAKE = str(Path(fake_supervisor.__file__))
-
-
-@pytest.fixture
-def paths(home: Path) -> SessionPaths:
-    return session_paths("demo")
-
-
-@pytest.fixture
-def fake(paths: SessionPaths) -> Iterator[FakeSupervisor]:
-    with FakeSupervisor(paths, agent("boss")) as fake:
-        yield fake
-
-
-@pytest.fixture
-def starting(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Start the fake where the supervisor is started; end what was started."""
-    monkeypatch.setattr(start, "supervisor_argv", lambda name: [sys.executable, "-I", FAKE, name])
-    before = len(start._started)
-    yield
-    for process in start._started[before:]:
-        process.kill()
-        process.wait()
-
 
 # -- one request -----------------------------------------------------------------------------------
 

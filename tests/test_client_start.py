@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -15,35 +15,13 @@ from orchestrator import client as client_module
 from orchestrator import start
 from orchestrator.client import Client, NotRunning
 from orchestrator.errors import SupervisorError
-from orchestrator.locations import SessionPaths, session_paths
+from orchestrator.locations import SessionPaths
 from tests import fake_supervisor
-from tests.fake_supervisor import FakeSupervisor, agent
+from tests.clients import fake as fake
+from tests.clients import paths as paths
+from tests.clients import starting as starting
+from tests.fake_supervisor import FakeSupervisor
 from tests.support import end
-
-FAKE = str(Path(fake_supervisor.__file__))
-
-
-@pytest.fixture
-def paths(home: Path) -> SessionPaths:
-    return session_paths("demo")
-
-
-@pytest.fixture
-def fake(paths: SessionPaths) -> Iterator[FakeSupervisor]:
-    with FakeSupervisor(paths, agent("boss")) as fake:
-        yield fake
-
-
-@pytest.fixture
-def starting(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Start the fake where the supervisor is started; end what was started."""
-    monkeypatch.setattr(start, "supervisor_argv", lambda name: [sys.executable, "-I", FAKE, name])
-    before = len(start._started)
-    yield
-    for process in start._started[before:]:
-        process.kill()
-        process.wait()
-
 
 # -- starting --------------------------------------------------------------------------------------
 

@@ -31,8 +31,8 @@ from tests.end_to_end import faults
 from tests.end_to_end.claude_team import Claude
 from tests.end_to_end.conftest import CREW, Crew
 from tests.end_to_end.faults import Gate
+from tests.end_to_end.test_claude_usage_deaths import OPUS, reported
 from tests.end_to_end.test_faults_hooks import own_hook
-from tests.end_to_end.test_usage_claude import OPUS, reported
 from tests.support import wait_until
 
 View = Mapping[str, Any]

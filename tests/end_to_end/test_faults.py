@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from orchestrator.tmux.client import TIMEOUT
-from tests.counts import cannot, measured
+from tests import faketime
+from tests.counts import measured
 from tests.end_to_end import faults
 from tests.end_to_end.conftest import CREW, Crew
 from tests.support import alive, wait_until
@@ -207,20 +208,9 @@ def test_the_control_client_is_killed_again_and_again(
 
 # -- the clock jumps ------------------------------------------------------------------------------
 
-FAKETIME = (
-    "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1",
-    "/usr/lib/aarch64-linux-gnu/faketime/libfaketime.so.1",
-    "/usr/lib64/faketime/libfaketime.so.1",
-    "/usr/lib/faketime/libfaketime.so.1",
-    "/usr/local/lib/faketime/libfaketime.so.1",
-)
-
 
 def test_the_clock_jumps_by_a_day(crew: Crew) -> None:
     """No restart, no time-out, no message lost or twice; order is by number."""
-    library = next(filter(os.path.exists, FAKETIME), None)
-    if library is None:
-        cannot("libfaketime is not installed", required=True)
     crew.blueprint(TWO)
     crew.up("--wait")
     before = {a["name"]: (a["pid"], a["run"]) for a in crew.view()["agents"]}
@@ -229,7 +219,7 @@ def test_the_clock_jumps_by_a_day(crew: Crew) -> None:
     offset.write_text("+0\n")
     supervisor = faults.supervise(
         crew,
-        LD_PRELOAD=library,
+        LD_PRELOAD=faketime.library(),
         FAKETIME_TIMESTAMP_FILE=str(offset),
         FAKETIME_NO_CACHE="1",
         FAKETIME_DONT_FAKE_MONOTONIC="1",

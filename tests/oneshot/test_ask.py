@@ -25,6 +25,7 @@ from orchestrator.oneshot.settings import AskSettings
 from orchestrator.sinks.cache import open_cache
 from orchestrator.sinks.cache_schema import NAME
 from orchestrator.sinks.history import Asked
+from tests import faketime
 from tests.counts import cannot
 from tests.sinks.test_store_full import namespace
 from tests.support import alive, end, wait_until
@@ -46,13 +47,6 @@ dialect = "claude"
 files = ["{config}/rules.md"]
 variables = ["STANDIN_MODEL"]
 """
-FAKETIME = (
-    "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1",
-    "/usr/lib/aarch64-linux-gnu/faketime/libfaketime.so.1",
-    "/usr/lib64/faketime/libfaketime.so.1",
-    "/usr/lib/faketime/libfaketime.so.1",
-    "/usr/local/lib/faketime/libfaketime.so.1",
-)
 DAY = 86_400
 # Seconds after which something hangs.
 DEADLINE = 60.0
@@ -229,11 +223,8 @@ def later(seconds: int) -> list[tuple[str, str]]:
     The library makes `time.sleep` fail at times, by which Python waits for a process that must end
     in time: the CLI's version must be known already.
     """
-    library = next(filter(os.path.exists, FAKETIME), None)
-    if library is None:
-        cannot("libfaketime is not installed", required=True)
     return [
-        ("LD_PRELOAD", library),
+        ("LD_PRELOAD", faketime.library()),
         ("FAKETIME", f"{seconds:+d}"),
         ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
     ]
