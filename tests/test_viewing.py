@@ -258,7 +258,8 @@ def test_the_screen_is_that_of_the_pane_that_the_agent_has_now(crew: Crew, ask: 
 
     os.kill(crew.view()["server"], signal.SIGKILL)
     shell.until(lambda line: line["screen"] is None, "no pane, no screen")
-    shell.frame(lambda s: s["run"] == 3 and shows("$")(s), "restored on another server")
+    # One more run than that, where its own end was seen well before the server's.
+    shell.frame(lambda s: s["run"] > 2 and shows("$")(s), "restored on another server")
     types(crew, str(crew.agent("s")["pane"]), RED)
     shell.frame(shows("\x1b[31mred"), "and followed there")
 
