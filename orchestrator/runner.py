@@ -51,7 +51,7 @@ from orchestrator.core.events import (
     ServerStarted,
     SpawnFailed,
 )
-from orchestrator.core.receipts import is_command
+from orchestrator.core.receipts import ends_in_images, is_command
 from orchestrator.core.recovery import differs
 from orchestrator.core.screen import Look
 from orchestrator.core.state import Process, SessionState, Source, World
@@ -195,16 +195,7 @@ class Runner:
             case PressSubmit():
                 await speaking.press_submit(self._link.control, effect)
             case JudgeMessage():
-                verdict = await speaking.judge(self._link.control, effect)
-                self._post(
-                    MessageJudged(
-                        number=effect.number,
-                        agent=effect.agent,
-                        run=effect.run,
-                        verdict=verdict,
-                        **_stamp("crew"),
-                    )
-                )
+                await self._judge(effect)
             case GiveAnswer():
                 outcome = await answering.give(
                     self._link.control,
@@ -362,6 +353,8 @@ class Runner:
             return
         await speaking.type_message(self._link.control, effect)
         self._post(MessageTyped(**common, **_stamp("crew")))
+        if effect.cli.hooks is not None and ends_in_images(effect.text):
+            await speaking.submit_images(self._link.control, effect)
         deaf = effect.cli.hooks is None and effect.cli.transcript is None
         if deaf or is_command(effect.text):
             taken = await speaking.taken_by_screen(self._link.control, effect)
@@ -370,6 +363,21 @@ class Runner:
             if taken is not None and deaf:
                 # In a line-mode terminal the kernel echoes what is typed: nothing wakes us.
                 self._post(screen_seen(effect.agent, effect.run, replace(taken, draft=None)))
+
+    async def _judge(self, effect: JudgeMessage) -> None:
+        verdict = await speaking.judge(self._link.control, effect)
+        if verdict is None:
+            return  # It is ordered again when the receipt is overdue once more.
+        self._post(
+            MessageJudged(
+                number=effect.number,
+                agent=effect.agent,
+                run=effect.run,
+                verdict=verdict,
+                since=effect.since,
+                **_stamp("crew"),
+            )
+        )
 
     def _answered(self, effect: GiveAnswer, outcome: Outcome) -> None:
         if outcome.after is not None:

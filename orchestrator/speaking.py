@@ -5,13 +5,20 @@ a yes, and a draft is a person's own.
 """
 
 import asyncio
+import fcntl
 import os
+import termios
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
 from orchestrator import failpoints
-from orchestrator.core.dialects import Dialect, dialect_of, read_transcript_line
+from orchestrator.core.dialects import (
+    Dialect,
+    TranscriptLine,
+    dialect_of,
+    read_transcript_line,
+)
 from orchestrator.core.effects import (
     JudgeMessage,
     PressSubmit,
@@ -20,21 +27,22 @@ from orchestrator.core.effects import (
 from orchestrator.core.receipts import CUT_AT, comparable, is_command, is_draft_of, is_receipt
 from orchestrator.core.screen import Look, read
 from orchestrator.core.spec import CliSpec
+from orchestrator.core.turns import is_older
 from orchestrator.tmux import panes
 from orchestrator.tmux.control import Control
 
 Verdict = Literal["taken", "queued", "absent", "draft", "unknown"]
 
-# How far back a transcript is searched for a prompt, in bytes: a receipt is at most a minute late.
-TAIL = 1024 * 1024
-# Seconds by which the clock of a transcript's line may be behind ours: it cuts off fractions.
-CLOCKS = 1.0
+# How much of a transcript's end is searched for a prompt, in bytes: at first, and at most.
+TAIL, TAIL_MAX = 1024 * 1024, 256 * 1024 * 1024
 # How often, and how far apart (s), a dialog that was told of is looked for on the screen; and how
 # often while it is known to be still to come: a CLI may stand still for seconds before it draws.
 LOOKS, LOOK_PAUSE = 20, 0.05
 LATE = 10 * LOOKS
 # Looks at what is to go, a text or a dialog, and has not yet: a busy machine takes its time.
 PATIENCE = 3 * LOOKS
+# Looks at a text that stands in the input line, after which the submit key was dropped.
+STANDS = 10
 # Looks after which a text that was pasted has been drawn, and may have been taken unseen: on a
 # screen that has changed, and on one that has not, where the CLI may stand still.
 DRAWN, STILL = 5, 2 * LOOKS
@@ -98,31 +106,71 @@ async def taken_by_screen(control: Control, effect: TypeMessage) -> Look | None:
     return None
 
 
-async def press_submit(control: Control, effect: PressSubmit) -> None:
+async def press_submit(control: Control, effect: PressSubmit | TypeMessage) -> None:
     """Press the submit key on a draft that is still our own message."""
     if await panes.in_mode(control, effect.pane):
         return
-    look = await _screen(control, effect.pane, effect.cli)
-    if look is not None and look.status != "blocked" and is_draft_of(look.draft, effect.text):
+    if _is_ours(await _screen(control, effect.pane, effect.cli), effect.text):
         await control.run(("send-keys", "-t", effect.pane, *effect.cli.keys.submit))
 
 
-async def judge(control: Control, effect: JudgeMessage) -> Verdict:
-    """What became of a message whose receipt did not come."""
+async def submit_images(control: Control, effect: TypeMessage) -> None:
+    """Press the submit key once more where the CLI may have dropped it: on our text if it stands.
+
+    What stands is not drawn to be submitted in the next moment.
+    """
+    stood = 0
+    for _ in range(PATIENCE):
+        await asyncio.sleep(LOOK_PAUSE)
+        ours = _is_ours(await _screen(control, effect.pane, effect.cli), effect.text)
+        if stood and not ours:
+            return  # It was taken.
+        stood += ours
+        if stood > STANDS:
+            await press_submit(control, effect)
+            return
+
+
+def _is_ours(look: Look | None, text: str) -> bool:
+    """Whether the input line holds our text, and would take the submit key."""
+    return look is not None and look.status != "blocked" and is_draft_of(look.draft, text)
+
+
+async def judge(control: Control, effect: JudgeMessage) -> Verdict | None:
+    """What became of a message whose receipt did not come; None: it cannot have come yet."""
+    lives = effect.typed_in == effect.run
+    if lives and effect.tty is not None and _is_unread(effect.tty):
+        return None  # The CLI stands still, and will find it when it goes on.
     if effect.transcript is None or is_command(effect.text):
         return "unknown"  # Of a command nothing but the first moment after it could tell.
     dialect, path = dialect_of(effect.cli), Path(effect.transcript)
     found = await asyncio.to_thread(_in_transcript, dialect, path, effect.text, effect.since)
     # What a process kept for the end of its turn is lost with it.
-    if found == "taken" or (found == "queued" and effect.typed_in == effect.run):
+    if found in ("taken", "unknown") or (found == "queued" and lives):
         return found
     look = await _screen(control, effect.pane, effect.cli)
-    if found == "unknown" or look is None or look.draft is None or look.status == "blocked":
-        return "unknown"
-    if is_draft_of(look.draft, effect.text):
+    if _is_ours(look, effect.text):
         return "draft"
+    if not lives:
+        return "absent"  # Nor is it in any process.
+    if look is None or look.draft is None or look.status == "blocked":
+        return "unknown"
     # Not in the conversation, and the input line is there and does not hold it.
     return "absent" if look.draft == "" else "unknown"
+
+
+def _is_unread(tty: str) -> bool:
+    """Whether something stands in the input queue of that terminal."""
+    try:
+        fd = os.open(tty, os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return any(fcntl.ioctl(fd, termios.FIONREAD, bytes(4)))
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
 
 
 def _in_transcript(dialect: Dialect, path: Path, text: str, since: float) -> Verdict:
@@ -132,19 +180,15 @@ def _in_transcript(dialect: Dialect, path: Path, text: str, since: float) -> Ver
     file cannot be read, a line that matches has no time, or is cut where `text` may be in it.
     """
     try:
-        with path.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - TAIL))
-            lines = file.read().split(b"\n")
+        lines = _lines_since(dialect, path, since)
     except FileNotFoundError:
         return "absent"  # The first prompt makes it: nothing was taken yet.
     except OSError:
         return "unknown"
+    if lines is None:
+        return "unknown"
     found: Verdict = "absent"
-    for line in lines:
-        parsed = read_transcript_line(dialect, line)
-        if parsed is None or (parsed.at is not None and parsed.at < since - CLOCKS):
-            continue
+    for parsed in lines:
         ours, cut = False, False
         if parsed.prompt is not None:
             ours = is_receipt(text, parsed.prompt)
@@ -159,6 +203,24 @@ def _in_transcript(dialect: Dialect, path: Path, text: str, since: float) -> Ver
         elif parsed.queued is not None and is_receipt(text, parsed.queued):
             found = "queued"
     return found
+
+
+def _lines_since(dialect: Dialect, path: Path, since: float) -> list[TranscriptLine] | None:
+    """What the transcript has got since then; None: more than is read. Raises OSError."""
+    length = TAIL
+    while True:
+        with path.open("rb") as file:
+            start = max(0, file.seek(0, os.SEEK_END) - length)
+            file.seek(start)
+            data = file.read().split(b"\n")
+        whole = data[1:] if start else data
+        parsed = [line for raw in whole if (line := read_transcript_line(dialect, raw))]
+        found = [line for line in parsed if line.at is None or not is_older(line.at, since)]
+        if start == 0 or len(found) < len(parsed):
+            return found
+        if length >= TAIL_MAX:
+            return None
+        length *= 16
 
 
 async def look_for_dialog(

@@ -151,6 +151,32 @@ async def test_a_command_that_was_taken_between_two_looks(before: int) -> None:
     assert look.draft == ""
 
 
+PATH = "/tmp/shot.png"
+READING = ["● said", "", RULE, f"❯\xa0{PATH}", RULE]
+IMAGE = ["● said", "", RULE, "❯\xa0[Image #1]", RULE]
+
+
+@pytest.mark.parametrize(
+    ("shown", "pressed"),
+    [
+        # Its submit key came while the image was read.
+        ([(IDLE, 3), (IMAGE, 1)], ["Enter"]),
+        ([(READING, 3), (IMAGE, 1)], ["Enter"]),
+        # It was taken, a moment after it was drawn or before.
+        ([(IDLE, 3), (READING, 3), (IDLE, 1)], []),
+        ([(IDLE, 1)], []),
+        ([(IMAGE, 3), (DIALOG, 1)], []),
+        ([(IDLE, 3), (["● said", "", RULE, "❯\xa0mine", RULE], 1)], []),
+    ],
+)
+async def test_the_submit_key_is_pressed_again_on_images(
+    shown: list[tuple[Sequence[str], int]], pressed: list[str]
+) -> None:
+    pane = Pane(*shown, keys=[(IDLE, 1)])
+    await speaking.submit_images(cast(Control, pane), command(PATH))
+    assert pane.pressed == pressed
+
+
 def asked() -> Play:
     play = running(agent_spec("a"))
     play.hook("a", "PermissionRequest", tool="Bash", argument="ls", key="k")

@@ -90,13 +90,17 @@ class PressSubmit:
 
 @value
 class JudgeMessage:
-    """Find out what became of a message whose receipt did not come. `typed_in`: to which run."""
+    """Find out what became of a message whose receipt did not come. `typed_in`: to which run.
+
+    `tty`: the terminal that it was typed at.
+    """
 
     kind: Literal["judge_message"] = "judge_message"
     agent: str
     run: int
     typed_in: int | None
     pane: str
+    tty: str | None
     cli: CliSpec
     number: int
     text: str

@@ -373,6 +373,8 @@ class MessageJudged(Event):
     agent: str
     run: int
     verdict: Literal["taken", "queued", "absent", "draft", "unknown"]
+    # When what was looked for was typed; None: it was not looked for in its conversation.
+    since: float | None = None
 
 
 @value

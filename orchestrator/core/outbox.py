@@ -7,13 +7,15 @@ TYPING -> UNCONFIRMED  no receipt and no proof: shown, never typed again
 DELIVERED -> TYPING    the process ended before it wrote down what its hook had told of
 """
 
+import math
 from dataclasses import replace
 
 from orchestrator.core import receipts
 from orchestrator.core.effects import JudgeMessage, Notify, PressSubmit, SaveMessage, TypeMessage
 from orchestrator.core.events import DeadlinePassed, Event, MessageHeld, MessageJudged
 from orchestrator.core.paste import clean_text
-from orchestrator.core.state import Agent, Message, MessageState, Status
+from orchestrator.core.readings import A_PROMPT
+from orchestrator.core.state import Agent, Flag, Message, MessageState, Status
 from orchestrator.core.step import Step
 
 # Seconds after which a receipt should have come: it normally takes 30 to 90 ms, on a loaded machine
@@ -159,17 +161,29 @@ def _is_of(message: Message, prompt: str) -> bool:
 
 
 def turn_over(step: Step, name: str) -> None:
-    """What it took is in its conversation by now."""
+    """Its turn is over: what it took before its last words is in its conversation by now.
+
+    A transcript is written in order, and may be behind the hook of a turn's end. What a person
+    interrupted is theirs.
+    """
     agent = step.world.agents[name]
-    if agent.unwritten:
-        step.put(replace(agent, unwritten=()))
+    if agent.transcript is None or not agent.unwritten:
+        until = math.inf
+    else:
+        words = agent.said.get("transcript")
+        until = words.at if words is not None and words.text != A_PROMPT else 0.0
+        if Flag.INTERRUPTED in agent.flags:
+            until = max(until, agent.since)
+    left = tuple(message for message in agent.unwritten if message.typed_at >= until)
+    if left != agent.unwritten:
+        step.put(replace(agent, unwritten=left))
 
 
 def doubt(step: Step, name: str) -> None:
     """Its process is another one: its transcript tells, once it is ready, what it knows of."""
     for message in step.world.agents[name].unwritten:
         _change(step, message, MessageState.TYPING)
-    turn_over(step, name)
+    step.put(replace(step.world.agents[name], unwritten=()))
 
 
 def held(step: Step, event: MessageHeld) -> None:
@@ -209,6 +223,7 @@ def receipt_due(step: Step, event: DeadlinePassed, number: int) -> None:
             run=agent.run,
             typed_in=message.run,
             pane=agent.pane,
+            tty=agent.tty,
             cli=team.clis[agent.spec.cli],
             number=number,
             text=framed(message),
@@ -222,6 +237,8 @@ def judged(step: Step, event: MessageJudged) -> None:
     message = step.world.messages.get(event.number)
     if message is None or message.state is not MessageState.TYPING:
         return
+    if event.since not in (None, message.typed_at):
+        return  # It has been typed again since.
     agent = step.world.agents.get(message.to)
     team = step.world.team
     if event.verdict in ("taken", "queued"):

@@ -14,6 +14,8 @@ as seen with the Claude CLI 2.1.329 (`tests/core/test_receipts.py` has what came
     what has neither width nor look         nothing, but where it makes an emoji
     marks of a text's direction             nothing, and the submit key is not taken: `typed`
     a backslash at the end                  a line end, and nothing is submitted: `typed`
+    the path of an image, alone             [Image #1], if there is such a file
+    such a path as the last line            it, and the submit key is not taken: `ends_in_images`
     while it works                          a queue-operation line; its hook at once; then a line
                                             of its own, one with others, or an attachment
 
@@ -60,6 +62,9 @@ _DIRECTION = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 # What stands in the input line for a long paste.
 _PASTED = re.compile(r"\[Pasted text #\d+(?: \+(?P<lines>\d+) lines?)?\]")
 _PASTED_LENGTH, _PASTED_LINES = 800, 3
+# A path that the CLI looks for an image at, and what it puts into the input line for one.
+_IMAGE_PATH = re.compile(r"""["']?\S+\.(?:png|jpe?g|gif|webp)["']?""", re.IGNORECASE)
+_IMAGE = re.compile(r"\[Image #\d+\]")
 # A second slash in the first word makes it the path of a file.
 _COMMAND = re.compile(r"\s*/(?![^\s/]*/)")
 # Words that make it leave, as `/exit` does, where they are the whole text.
@@ -93,6 +98,25 @@ def is_for_shell(text: str) -> bool:
     return _visible(text).startswith("!")
 
 
+def ends_in_images(text: str) -> bool:
+    """Whether the last line is nothing but paths of images: the CLI reads these files first, and
+    drops the submit key that comes meanwhile."""
+    return _images(text.rstrip().split("\n")[-1]) > 0
+
+
+def _images(text: str) -> int:
+    """How many paths of images `text` is; 0 if it holds anything else."""
+    words = text.split()
+    return len(words) if all(map(_IMAGE_PATH.fullmatch, words)) else 0
+
+
+def _are_images(shown: str, text: str) -> bool:
+    """Whether `shown` is what the CLI makes of paths of images, and `text` is as many."""
+    shown = shown.strip()
+    found = len(_IMAGE.findall(shown))
+    return not _IMAGE.sub("", shown).strip() and 0 < found == _images(text)
+
+
 def is_blank(text: str) -> bool:
     """Whether nothing of it would arrive."""
     return not _visible(text).strip()
@@ -119,7 +143,7 @@ def is_receipt(sent: str, prompt: str) -> bool:
         head = comparable(sent.split("\n", 1)[0])
         return any(comparable(line) == head for line in prompt.split("\n") if FRAME.strip() in line)
     ours, got = comparable(sent), comparable(prompt)
-    if ours == got:
+    if ours == got or _are_images(got, sent):
         return True
     if len(prompt) < CUT_AT:
         return False
@@ -140,6 +164,8 @@ def is_draft_of(draft: str | None, text: str, *, cut: bool = False) -> bool:
         lines = text.count("\n")
         long = lines >= _PASTED_LINES or len(text) > _PASTED_LENGTH
         return long and lines == int(placeholder["lines"] or 0)
+    if _are_images(draft, text):
+        return True
     shown, whole = comparable(draft), comparable(text)
     if not shown or not whole:
         return False

@@ -66,11 +66,8 @@ def received(step: Step, event: Report) -> None:
             agent = _own(agent, event)
         case StatusFileSeen():
             reading, said = readings.of_status_file(agent, event), event.raw
-            agent = replace(
-                agent,
-                conversation=event.conversation or agent.conversation,
-                version=event.version or agent.version,
-            )
+            agent = _conversation(agent, event.conversation)
+            agent = replace(agent, version=event.version or agent.version)
         case ScreenSeen():
             reading, said = readings.of_screen(agent, event, cli), event.status or doubts.NOTHING
             agent = _fill_in(agent, event)
@@ -87,21 +84,27 @@ def received(step: Step, event: Report) -> None:
     if reading is not None:
         _apply(step, event, agent, reading)
         _trust(step, event.agent)
-    for prompt in _prompts(event):
-        written = isinstance(event, TranscriptSeen) and prompt in event.prompts
-        outbox.prompt_taken(step, event.agent, prompt, written=written)
+    _take_receipts(step, event)
     agent = step.world.agents[event.agent]
-    # The transcript may tell of a prompt before the status tells of its turn.
-    is_ready = agent.status is Status.READY and not isinstance(event, TranscriptSeen)
-    if is_ready:
-        outbox.turn_over(step, event.agent)
     if before is Status.STARTING and agent.status in AT_WORK:
         agents.launch_waiting(step)
     doubts.expect(step, event, event.agent)
     if isinstance(event, ScreenSeen):
         _look_once_more(step, agent, event)
-    if is_ready:
+    # The transcript may tell of a prompt before the status tells of its turn.
+    if agent.status is Status.READY and not isinstance(event, TranscriptSeen):
         outbox.pump(step, event, agent.name)
+
+
+def _take_receipts(step: Step, event: Report) -> None:
+    """What the report tells of the messages that the agent took."""
+    transcript = event if isinstance(event, TranscriptSeen) else None
+    for prompt in _prompts(event):
+        written = transcript is not None and prompt in transcript.prompts
+        outbox.prompt_taken(step, event.agent, prompt, written=written)
+    is_ready = step.world.agents[event.agent].status is Status.READY
+    if is_ready and (transcript is None or transcript.last_words is not None):
+        outbox.turn_over(step, event.agent)
 
 
 def _apply(step: Step, event: AnyEvent, agent: Agent, reading: Reading) -> None:
@@ -443,11 +446,15 @@ def _identity(agent: Agent, event: HookReceived) -> Agent:
     # The end of the old conversation may be read after the start of the new one.
     if event.hook == "SessionEnd":
         return agent
-    return replace(
-        agent,
-        conversation=event.conversation or agent.conversation,
-        transcript=event.transcript or agent.transcript,
-    )
+    agent = _conversation(agent, event.conversation)
+    return replace(agent, transcript=event.transcript or agent.transcript)
+
+
+def _conversation(agent: Agent, told: str | None) -> Agent:
+    """It goes on in this conversation: what was taken in another one is no part of it."""
+    if told in (None, agent.conversation):
+        return agent
+    return replace(agent, conversation=told, unwritten=())
 
 
 def _fill_in(agent: Agent, event: ScreenSeen) -> Agent:

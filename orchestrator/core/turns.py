@@ -35,6 +35,11 @@ class TurnLine:
     ends: Literal["over", "interrupted"] | None = None
 
 
+def is_older(at: float, since: float) -> bool:
+    """Whether a line of that time was there before `since`; both wall clock."""
+    return at < since - (COARSE if at == int(at) else FINE)
+
+
 class Turn:
     """The turn of `sent`, a text that was typed at wall clock `since` or later."""
 
@@ -102,7 +107,4 @@ class Turn:
 
     def _is_before(self, line: TurnLine) -> bool:
         """Whether the line is older than what we sent: the same words may have been said before."""
-        if line.at is None:
-            return False
-        slack = COARSE if line.at == int(line.at) else FINE
-        return line.at < self.since - slack
+        return line.at is not None and is_older(line.at, self.since)

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from orchestrator.core.paste import clean_text
 from orchestrator.core.receipts import (
+    ends_in_images,
     framed,
     is_blank,
     is_command,
@@ -53,6 +54,9 @@ SEEN = {
     "invisible characters": ("\ufeffa\u200bb\u00adc\u3164d\U000e0041e", "abcde"),
     "marks of direction": ("\u202eabc\u202c\u200e", "abc"),
     "separators of lines": ("a\u2028b\u2029c", "a\nb\nc"),
+    "the path of an image": ("/tmp/a/shot.png", "[Image #1]"),
+    "two of them, quoted": ("'/tmp/a.jpg' \"/tmp/b.WebP\"\n", "[Image #1] [Image #2]"),
+    "one behind a text": ("look at\n/tmp/a/shot.png", "look at\n/tmp/a/shot.png"),
     "other blanks": ("a\u00a0b\u2002c\u3000d", "a\u00a0b\u2002c\u3000d"),
 }
 
@@ -159,6 +163,32 @@ def test_a_draft_is_the_first_line_of_a_text() -> None:
     assert not is_draft_of("one", "two")
     assert not is_draft_of("", "one")
     assert not is_draft_of(None, "one")
+
+
+def test_images_stand_in_the_input_line_for_their_paths() -> None:
+    assert is_draft_of("[Image #1]", "/tmp/a.png")
+    assert is_draft_of("[Image #3] [Image #4] ", "/tmp/a.png /tmp/b.gif")
+    assert not is_draft_of("[Image #1]", "/tmp/a.png /tmp/b.gif")
+    assert not is_draft_of("[Image #1]", "look at /tmp/a.png")
+    assert not is_draft_of("[Image #1] mine", "/tmp/a.png")
+    assert not is_receipt("/tmp/a.png", "[Image #1] of mine")
+    assert not is_receipt("a text", "[Image #1]")
+    assert is_receipt("/none/there.png", "/none/there.png"), "no such file: it stays a text"
+
+
+@pytest.mark.parametrize(
+    ("text", "ends"),
+    [
+        ("/tmp/a.png", True),
+        ("look\n/tmp/a.png \n", True),
+        ("look at /tmp/a.png", False),
+        ("/tmp/a.png\nlook", False),
+        ("/tmp/a.png.", False),
+        ("", False),
+    ],
+)
+def test_texts_that_end_in_images(text: str, *, ends: bool) -> None:
+    assert ends_in_images(text) is ends
 
 
 def test_a_draft_of_a_text_of_which_only_the_beginning_is_known() -> None:

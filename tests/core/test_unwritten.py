@@ -37,13 +37,19 @@ def written(play: Play, *prompts: str, queued: tuple[str, ...] = ()) -> None:
     )
 
 
-def judge(play: Play, number: int, verdict: Literal["taken", "queued", "absent"]) -> None:
+def judge(
+    play: Play,
+    number: int,
+    verdict: Literal["taken", "queued", "absent"],
+    since: float | None = None,
+) -> None:
     play.give(
         ev.MessageJudged(
             agent="a",
             run=play.world.agents["a"].run,
             number=number,
             verdict=verdict,
+            since=since,
             **play.stamp("crew"),
         )
     )
@@ -128,11 +134,64 @@ def test_what_waited_and_was_begun_with_is_not_doubted(play: Play) -> None:
     assert play.world.agents["a"].unwritten == ()
 
 
-def test_a_turn_that_is_over_was_written(play: Play) -> None:
+def test_a_turn_that_is_over_was_written_where_there_is_no_transcript(play: Play) -> None:
     sent(play)
     play.hook("a", "UserPromptSubmit", text=TEXT)
     play.hook("a", "Stop", text="done")
     assert play.world.agents["a"].unwritten == ()
+
+
+def says(play: Play, words: str) -> None:
+    play.give(ev.TranscriptSeen(agent="a", run=1, last_words=words, **play.stamp("transcript")))
+
+
+@pytest.mark.parametrize("order", ["words first", "hook first"])
+def test_a_turn_that_is_over_was_written_once_its_words_are(play: Play, order: str) -> None:
+    """A CLI may be a tenth of a second behind its own hooks."""
+    play.hook("a", "SessionStart", transcript="/t", reason="startup")
+    says(play, "before")
+    sent(play)
+    play.hook("a", "UserPromptSubmit", text=TEXT, transcript="/t")
+    if order == "words first":
+        says(play, "done")
+        assert play.world.agents["a"].unwritten, "what it says may be of the turn before"
+    play.hook("a", "Stop", text="done")
+    assert bool(play.world.agents["a"].unwritten) is (order == "hook first")
+    says(play, "done")
+    assert play.world.agents["a"].unwritten == ()
+
+
+def test_a_turn_that_a_person_ended_is_theirs(play: Play) -> None:
+    play.hook("a", "SessionStart", transcript="/t", reason="startup")
+    sent(play)
+    play.hook("a", "UserPromptSubmit", text=TEXT, transcript="/t")
+    play.status_file("a", "working")
+    play.status_file("a", "ready")
+    play.settle("a")
+    assert play.world.agents["a"].unwritten == ()
+
+
+def test_what_was_taken_in_another_conversation_is_past(play: Play) -> None:
+    play.hook("a", "SessionStart", transcript="/t", conversation="c1", reason="startup")
+    sent(play)
+    play.hook("a", "UserPromptSubmit", text=TEXT, transcript="/t", conversation="c1")
+    play.hook("a", "Stop", text="done", conversation="c1")
+    assert play.world.agents["a"].unwritten
+    play.hook("a", "SessionStart", transcript="/u", conversation="c2", reason="clear")
+    assert play.world.agents["a"].unwritten == ()
+
+
+def test_a_verdict_counts_once(play: Play) -> None:
+    """Two may have been asked for, of one and the same text."""
+    number = sent(play)
+    typed_at = play.world.messages[number].typed_at
+    back(play)
+    play.due(f"receipt:{number}")
+    judge(play, number, "absent", since=typed_at)
+    assert len(of(play, TypeMessage)) == 1
+    judge(play, number, "absent", since=typed_at)
+    assert of(play, TypeMessage) == []
+    assert play.world.messages[number].attempts == 2
 
 
 def test_a_prompt_typed_by_hand_is_no_message(play: Play) -> None:

@@ -86,7 +86,7 @@ def test_a_conversation_that_is_cleared_and_one_that_is_cut(claude: Claude) -> N
     begin(claude, "cut [[say: begun]] [[hold x]] [[say: end]]", "x")
     # What the transcript has not got is typed again.
     transcript = Path(claude.crew.agent("a")["transcript"])
-    written = '"cut [[say: begun]]'
+    written = '"role":"user","content":"cut [[say: begun]]'
     wait_until(lambda: written in transcript.read_text(), "the prompt is written", LONG)
     os.kill(claude.crew.agent("a")["pid"], signal.SIGKILL)
     claude.api.wait_let_go("x")
