@@ -354,7 +354,9 @@ class Runner:
         await speaking.type_message(self._link.control, effect)
         self._post(MessageTyped(**common, **_stamp("crew")))
         if effect.cli.hooks is not None and ends_in_images(effect.text):
-            await speaking.submit_images(self._link.control, effect)
+            await speaking.submit_images(
+                self._link.control, effect, lambda: effect.number in self._world().messages
+            )
         deaf = effect.cli.hooks is None and effect.cli.transcript is None
         if deaf or is_command(effect.text):
             taken = await speaking.taken_by_screen(self._link.control, effect)

@@ -114,14 +114,18 @@ async def press_submit(control: Control, effect: PressSubmit | TypeMessage) -> N
         await control.run(("send-keys", "-t", effect.pane, *effect.cli.keys.submit))
 
 
-async def submit_images(control: Control, effect: TypeMessage) -> None:
+async def submit_images(
+    control: Control, effect: TypeMessage, is_under_way: Callable[[], bool]
+) -> None:
     """Press the submit key once more where the CLI may have dropped it: on our text if it stands.
 
-    What stands is not drawn to be submitted in the next moment.
+    `is_under_way`: whether nothing has told yet that it was taken.
     """
     stood = 0
     for _ in range(PATIENCE):
         await asyncio.sleep(LOOK_PAUSE)
+        if not is_under_way():
+            return
         ours = _is_ours(await _screen(control, effect.pane, effect.cli), effect.text)
         if stood and not ours:
             return  # It was taken.

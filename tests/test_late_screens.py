@@ -173,8 +173,14 @@ async def test_the_submit_key_is_pressed_again_on_images(
     shown: list[tuple[Sequence[str], int]], pressed: list[str]
 ) -> None:
     pane = Pane(*shown, keys=[(IDLE, 1)])
-    await speaking.submit_images(cast(Control, pane), command(PATH))
+    await speaking.submit_images(cast(Control, pane), command(PATH), lambda: True)
     assert pane.pressed == pressed
+
+
+async def test_what_was_taken_is_not_looked_for() -> None:
+    pane = Pane((IMAGE, 1), keys=[(IDLE, 1)])
+    await speaking.submit_images(cast(Control, pane), command(PATH), lambda: False)
+    assert (pane.looks, pane.pressed) == (0, [])
 
 
 def asked() -> Play:
