@@ -15,6 +15,7 @@ import pytest
 from orchestrator.core.state import SessionState, empty_world
 from orchestrator.locations import session_paths
 from orchestrator.tmux import conf
+from orchestrator.verbs import terminal as lending
 from orchestrator.verbs.attach import attach_argv, is_coming, is_nested
 from tests.cli_support import CREW, crew, environment, record, refused
 from tests.fake_supervisor import FakeSupervisor, agent, session
@@ -325,6 +326,25 @@ def test_what_ends_it_ends_the_client(person: Person, number: signal.Signals) ->
     person.screen.run("echo", "all", "is", "well")
     person.screen.wait_for("\nall is well")
     wait_until(lambda: not person.tmux.client(), "tmux knows of it")
+
+
+def test_what_ends_it_in_the_moment_of_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    spawn, started = os.posix_spawnp, []
+
+    def spawned(*given: Any, **how: Any) -> int:
+        started.append(spawn(*given, **how))
+        signal.raise_signal(signal.SIGTERM)
+        return started[0]
+
+    monkeypatch.setattr(os, "posix_spawnp", spawned)
+    monkeypatch.setattr(lending.Terminal, "__init__", lambda _: None)
+    monkeypatch.setattr(lending.Terminal, "put_in_order", lambda _: None)
+    try:
+        with pytest.raises(SystemExit) as ended:
+            lending.Terminal().lend(["sleep", "1000"], os.environ)
+        assert ended.value.code == 128 + signal.SIGTERM
+    finally:
+        end(started[0])
 
 
 def test_what_a_person_opens_starts_in_the_root_and_runs_nothing(

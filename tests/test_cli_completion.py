@@ -135,7 +135,7 @@ def test_a_verb_imports_no_other(cwd: Path) -> None:
     """`crew ask` is called by scripts and hooks, and answers from disk in no time."""
     modules = imported(cwd, "ask", "--help")
     ours = {module for module in modules if module.startswith("orchestrator.verbs.")}
-    verbs = {"ask", "numbers", "options", "output", "program", "telling"}
+    verbs = {"ask", "options", "output", "program", "telling", "types"}
     assert {module.rpartition(".")[2] for module in ours} == verbs
     assert not {"orchestrator.client", "subprocess", "secrets"} & modules
 

@@ -1,7 +1,9 @@
 """What became of a message that nothing told of, read from the conversation and the input line."""
 
+import fcntl
 import json
 import os
+import termios
 import tty
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -16,6 +18,7 @@ from orchestrator.definitions import read_definition
 from orchestrator.locations import PACKAGE
 from orchestrator.speaking import TAIL, judge
 from orchestrator.tmux.control import Control
+from tests.support import wait_until
 
 CLAUDE = read_definition("claude", PACKAGE.parent / "agents/claude.toml")
 RULE = "─" * 40
@@ -112,9 +115,11 @@ async def test_what_nobody_has_read_is_not_judged(tmp_path: Path) -> None:
         tty.setraw(its)
         os.write(ours, TEXT.encode())
         terminal = os.ttyname(its)
+        # The kernel hands it over a moment later.
+        wait_until(lambda: any(fcntl.ioctl(its, termios.FIONREAD, bytes(4))), "it is there")
         assert await judged(tmp_path / "c", TEXT, 1, terminal=terminal) is None
         assert await judged(tmp_path / "c", TEXT, 2, terminal=terminal) == "absent"
-        os.read(its, len(TEXT))
+        assert os.read(its, len(TEXT)) == TEXT.encode()
         assert await judged(tmp_path / "c", TEXT, 1, terminal=terminal) == "absent"
     finally:
         os.close(ours)

@@ -1,11 +1,12 @@
 """The person's terminal: lent to a program, and put in order if that leaves it in disorder."""
 
 import contextlib
+import itertools
 import os
 import signal
 import sys
 import termios
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import FrameType
 
 from orchestrator.errors import CrewError
@@ -65,6 +66,8 @@ class Terminal:
                 raise CrewError(f"{argv[0]} cannot be run: {error.strerror}") from error
             finally:
                 os.close(writer)
+            # What came before it was known whose it is.
+            _hand_on(child, received)
             status = _wait(child)
             # A few words at most, which the pipe has held.
             said = errors.read().decode(errors="replace").strip()
@@ -89,9 +92,7 @@ def _ending(received: list[int]) -> Iterator[list[int]]:
 
     def hand_on(number: int, _: FrameType | None) -> None:
         received.append(number)
-        for pid in child:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, number)
+        _hand_on(child, [number])
 
     # Handlers, not SIG_IGN: the child would inherit that.
     before = {number: signal.signal(number, lambda *_: None) for number in _KEYS}
@@ -101,6 +102,12 @@ def _ending(received: list[int]) -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _hand_on(child: list[int], numbers: Iterable[int]) -> None:
+    for pid, number in itertools.product(child, numbers):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def _wait(child: list[int]) -> int:
