@@ -126,7 +126,7 @@ def _close(step: Step, message: Message, state: MessageState, detail: str = "") 
     step.forget(message.number)
 
 
-def prompt_taken(step: Step, name: str, prompt: str, *, written: bool) -> None:
+def prompt_taken(step: Step, name: str, prompt: str, *, written: bool, waits: bool = False) -> None:
     """The agent took `prompt`: the message that it is, if it is one, is delivered.
 
     `written`: it is in the conversation. A CLI runs its hooks before it writes the prompt down, and
@@ -140,9 +140,12 @@ def prompt_taken(step: Step, name: str, prompt: str, *, written: bool) -> None:
         )
     waiting = step.messages_to(name, MessageState.TYPING, MessageState.UNCONFIRMED)
     message = next((m for m in waiting if _is_of(m, prompt)), None)
+    if message is not None:
+        _deliver(step, message, written=written)
+    if waits:
+        _mark_waiting(step, name, prompt)
     if message is None:
         return
-    _deliver(step, message, written=written)
     for older in waiting:
         # The conversation has gone past it: it stays unconfirmed, and is no longer waited for.
         if older.state is MessageState.UNCONFIRMED and older.number < message.number:
@@ -154,6 +157,19 @@ def _deliver(step: Step, message: Message, *, written: bool) -> None:
     agent = step.world.agents.get(message.to)
     if not written and agent is not None:
         step.put(replace(agent, unwritten=(*agent.unwritten, message)[-UNWRITTEN:]))
+
+
+def _mark_waiting(step: Step, name: str, prompt: str) -> None:
+    """It waits in the CLI's own queue: the end of the turn that goes on writes nothing of it.
+
+    Among what is not written yet that is said by its state, QUEUED.
+    """
+    agent = step.world.agents[name]
+    marked = tuple(
+        replace(m, state=MessageState.QUEUED) if _is_of(m, prompt) else m for m in agent.unwritten
+    )
+    if marked != agent.unwritten:
+        step.put(replace(agent, unwritten=marked))
 
 
 def _is_of(message: Message, prompt: str) -> bool:
@@ -174,7 +190,14 @@ def turn_over(step: Step, name: str) -> None:
         until = words.at if words is not None and words.text != A_PROMPT else 0.0
         if Flag.INTERRUPTED in agent.flags:
             until = max(until, agent.since)
-    left = tuple(message for message in agent.unwritten if message.typed_at >= until)
+    # Idle, as its status file tells, it has nothing in its queue.
+    idle = agent.evidence.at if agent.evidence.source == "status" else 0.0
+    left = tuple(
+        message
+        for message in agent.unwritten
+        if message.typed_at >= until
+        or (message.state is MessageState.QUEUED and message.typed_at >= idle)
+    )
     if left != agent.unwritten:
         step.put(replace(agent, unwritten=left))
 

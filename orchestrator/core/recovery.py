@@ -6,7 +6,7 @@ A look at the panes while the supervisor runs is the same comparison on a smalle
 from collections.abc import Sequence
 from dataclasses import replace
 
-from orchestrator.core import agents, outbox
+from orchestrator.core import agents, outbox, reports
 from orchestrator.core.effects import ClosePane, EndProcess
 from orchestrator.core.events import PaneFact, PanesSeen, Recovered
 from orchestrator.core.state import ALIVE, Agent, SessionState, Status, World
@@ -27,6 +27,7 @@ def recovered(step: Step, event: Recovered) -> None:
     if rebooted:
         _rebase(step, event)
     outbox.recovered(step, event)
+    reports.recovered(step, event)
     panes = {(p.agent, p.run): p for p in event.panes}
     for agent in list(step.world.agents.values()):
         _recover_agent(step, event, agent, panes.get((agent.name, agent.run)))

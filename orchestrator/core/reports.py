@@ -101,7 +101,8 @@ def _take_receipts(step: Step, event: Report) -> None:
     transcript = event if isinstance(event, TranscriptSeen) else None
     for prompt in _prompts(event):
         written = transcript is not None and prompt in transcript.prompts
-        outbox.prompt_taken(step, event.agent, prompt, written=written)
+        waits = transcript is not None and not written
+        outbox.prompt_taken(step, event.agent, prompt, written=written, waits=waits)
     is_ready = step.world.agents[event.agent].status is Status.READY
     if is_ready and (transcript is None or transcript.last_words is not None):
         outbox.turn_over(step, event.agent)
@@ -221,6 +222,13 @@ def _wait_for_file(step: Step, event: AnyEvent, former: Agent) -> None:
         # One that was written while no supervisor ran counts from when there was one.
         late = max(0.0, step.world.supervisor_since - event.at)
         step.deadline(key, event.mono + late + OUTVOTED)
+
+
+def recovered(step: Step, event: AnyEvent) -> None:
+    """What its status file told while no supervisor ran is still to be read."""
+    for name, due in list(step.world.deadlines.items()):
+        if name.startswith("outvoted:"):
+            step.deadline(name, max(due, event.mono + OUTVOTED))
 
 
 def outvoted(step: Step, event: DeadlinePassed, name: str) -> None:
