@@ -2,8 +2,10 @@
 
 import dataclasses
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -203,6 +205,30 @@ def test_logs_are_cut_to_a_terminal_and_nowhere_else(
         assert terminal.wait() == 0
     room = int(columns or 80) - 1
     assert terminal.shown.splitlines() == ["x" * room + "…", "short"]
+
+
+@pytest.mark.parametrize("status", ["starting", "backoff"])
+def test_logs_of_who_is_just_being_started_are_those_of_its_screen(
+    fake: FakeSupervisor, status: str
+) -> None:
+    fake.publish(agents=[agent("boss", status)])
+    asked: list[Any] = []
+
+    def logs(request: Any) -> dict[str, str]:
+        asked.append(request)
+        if len(asked) == 1:
+            threading.Timer(0.1, lambda: fake.publish(agents=[agent("boss", "ready")])).start()
+            return {"text": "\n\n"}
+        return {"text": "its conversation\n"}
+
+    fake.handlers["logs"] = logs
+    assert crew("logs", "boss").out == "its conversation\n"
+
+
+def test_logs_of_a_screen_that_is_empty(fake: FakeSupervisor) -> None:
+    fake.publish(agents=[agent("boss", "ready")])
+    fake.handlers["logs"] = lambda _: {"text": "\n"}
+    assert crew("logs", "boss").out == "\n"
 
 
 def test_logs_of_a_session_that_is_down_are_those_that_were_kept(

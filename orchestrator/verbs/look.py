@@ -29,6 +29,8 @@ from orchestrator.verbs.types import whole
 
 # What `crew events` shows when nobody says how much.
 NEWEST = 50
+# Seconds that an agent's start takes at most before its pane is shown as it is; and who starts.
+DRAWN, COMING = 10.0, frozenset({"starting", "backoff"})
 
 
 def see(paths: SessionPaths) -> View:
@@ -87,12 +89,25 @@ def logs(agent: str, lines: int, session: str | None) -> None:
         text = recorded.logs(paths, agent, lines)
     else:
         with client:
-            text = client.request("logs", agent=agent, lines=lines)["text"]
+            text = _pane(client, agent, lines)
     shown = safe_text(text, lines=True).rstrip("\n").split("\n")
     if sys.stdout.isatty():
         # The pane may be wider than this terminal, which would break its lines.
         shown = [clip(line, columns()) for line in shown]
     say("\n".join(shown))
+
+
+def _pane(client: Client, agent: str, lines: int) -> str:
+    """What an agent's pane shows; where it is just being started, once it shows anything."""
+    text: str = client.request("logs", agent=agent, lines=lines)["text"]
+    if text.strip():
+        return text
+    with contextlib.suppress(TimeoutError):
+        for view in client.views(timeout=DRAWN, revive=follow_while_up(client.paths)):
+            if agent_of(view, agent)["status"] not in COMING:
+                break
+    text = client.request("logs", agent=agent, lines=lines)["text"]
+    return text
 
 
 @click.command(epilog="Example: crew events --follow --agent worker-1")
