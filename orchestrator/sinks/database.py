@@ -98,7 +98,7 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
     Raises StorageDamaged, StorageFull or StorageError.
     """
     if not path.exists():
-        return _in_memory(None, 0)
+        return _in_memory(path, None)
     with translated(path):
         connection = _connect_to_read(path)
         try:
@@ -107,7 +107,7 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
             if version == VERSION:
                 return connection
             # A reader migrates a copy: the file itself is the supervisor's to change.
-            copy = _in_memory(connection, version)
+            copy = _in_memory(path, connection)
         except BaseException:
             connection.close()
             raise
@@ -202,11 +202,12 @@ def _connect_to_read(path: Path) -> sqlite3.Connection:
     return _connect(path, "immutable=1")
 
 
-def _in_memory(source: sqlite3.Connection | None, version: int) -> sqlite3.Connection:
+def _in_memory(path: Path, source: sqlite3.Connection | None) -> sqlite3.Connection:
     connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
     if source is not None:
         source.backup(connection)
-    migrate(connection, version)
+    # Of the copy: the supervisor may have migrated the file since it was looked at.
+    migrate(connection, _version(path, connection))
     return connection
 
 

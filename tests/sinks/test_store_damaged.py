@@ -255,6 +255,20 @@ def next_version(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     return use_step
 
 
+def test_a_file_that_its_writer_migrates_while_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "crew.db"
+    path.touch(mode=0o600)
+
+    def meanwhile(*_: object) -> None:
+        monkeypatch.undo()
+        use(path)
+
+    monkeypatch.setattr(database, "_check_pages", meanwhile)
+    assert read_world(path, "team", fold).skipped == 0
+
+
 def test_an_older_version_is_migrated_by_the_writer_alone(
     closed: bytes, tmp_path: Path, next_version: Callable[[str], None]
 ) -> None:
